@@ -1,0 +1,90 @@
+// Command rollbook runs the Rollbook server and looks after its database.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/alecthomas/kong"
+)
+
+// version and commit are set by the linker.
+var version, commit = "dev", "none"
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {
+		fmt.Fprintln(os.Stderr, "rollbook:", err)
+		os.Exit(1)
+	}
+}
+
+// database is the flag of the commands that use the database.
+type database struct {
+	DatabaseURL string `name:"database-url" env:"DATABASE_URL" placeholder:"URL" default:"sqlite:rollbook.db" help:"Where the accounts are kept: postgres://USER:PASSWORD@HOST/NAME or sqlite:PATH. Default: ${default}. As it may hold a password, the environment is the better place for it."`
+}
+
+// cli is the command line; each field's tags name its flag, its environment variable and its default.
+type cli struct {
+	Serve   serve      `cmd:"" help:"Migrate the database and serve the API."`
+	Migrate migrate    `cmd:"" help:"Bring the database to the version that this release needs, and end."`
+	Version versionCmd `cmd:"" help:"Print the version."`
+}
+
+type serve struct {
+	database
+	Addr     string        `env:"ADDR" placeholder:"HOST:PORT" default:"127.0.0.1:8000" help:"The address to listen on. Default: ${default}."`
+	HashWait time.Duration `env:"HASH_WAIT" placeholder:"DURATION" default:"5s" help:"How long a login or registration waits for its turn to hash a password before it is answered 503. Default: ${default}."`
+}
+
+type migrate struct{ database }
+
+type versionCmd struct{}
+
+// output is where the commands write: results, and what happens meanwhile.
+type output struct{ out, log io.Writer }
+
+// run reads the command line and the environment and does what they say.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	exited := false
+	parser, err := kong.New(&cli{},
+		kong.Name("rollbook"),
+		kong.Description("A server for accounts and the tokens their clients carry."),
+		kong.UsageOnError(),
+		kong.Writers(stdout, stderr),
+		kong.Exit(func(int) { exited = true }),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+	)
+	if err != nil {
+		return err
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	command, err := parser.Parse(args)
+	if exited { // the help has been printed
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("%w (see rollbook --help)", err)
+	}
+	command.BindTo(ctx, (*context.Context)(nil))
+	err = command.Run(output{out: stdout, log: stderr})
+	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// Run prints the version.
+func (versionCmd) Run(o output) error {
+	_, err := fmt.Fprintf(o.out, "rollbook %s (%s)\n", version, commit)
+	return err
+}

@@ -1,0 +1,87 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"strings"
+
+	"github.com/rollbook/rollbook/password"
+	"github.com/rollbook/rollbook/repository"
+	"github.com/rollbook/rollbook/server"
+)
+
+// Run serves until the context ends.
+func (s serve) Run(ctx context.Context, o output) (err error) {
+	db, applied, err := s.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	log := slog.New(slog.NewTextHandler(o.log, nil))
+	handler, err := server.New(server.Config{DB: db, Hasher: password.New(password.Options{Wait: s.HashWait}), Log: log})
+	if err != nil {
+		return err
+	}
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.Addr)
+	if err != nil {
+		return fmt.Errorf("listen on %s: %w", s.Addr, err)
+	}
+	base := "http://" + reachable(listener.Addr())
+	if _, err := fmt.Fprintf(o.out, "Rollbook %s\n  API       %s/api/v1/\n  docs      %s/docs/\n  database  %s (%d migrations applied)\n",
+		version, base, base, withoutPassword(s.DatabaseURL), len(applied)); err != nil {
+		return err
+	}
+	return server.Serve(ctx, listener, handler, server.DefaultTimeouts, log)
+}
+
+// Run migrates and tells what it did.
+func (m migrate) Run(ctx context.Context, o output) (err error) {
+	db, applied, err := m.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	for _, name := range applied {
+		if _, err := fmt.Fprintln(o.out, "applied", name); err != nil {
+			return err
+		}
+	}
+	_, err = fmt.Fprintln(o.out, "the database is up to date")
+	return err
+}
+
+// open opens and migrates the database.
+func (d database) open(ctx context.Context) (db *repository.DB, applied []string, err error) {
+	if db, err = repository.Open(ctx, d.DatabaseURL); err != nil {
+		return nil, nil, err
+	}
+	if applied, err = db.Migrate(ctx); err != nil {
+		return nil, nil, errors.Join(err, db.Close())
+	}
+	return db, applied, nil
+}
+
+// reachable is an address that a browser on this machine can open, where the server listens on all of them.
+func reachable(address net.Addr) string {
+	tcp, ok := address.(*net.TCPAddr)
+	if ok && tcp.IP.IsUnspecified() {
+		return fmt.Sprintf("localhost:%d", tcp.Port)
+	}
+	return address.String()
+}
+
+// withoutPassword is a database address as it may be shown.
+func withoutPassword(address string) string {
+	if strings.HasPrefix(address, "sqlite:") {
+		return address
+	}
+	u, err := url.Parse(address)
+	if err != nil {
+		return "postgres"
+	}
+	return "postgres://" + u.Host + u.Path
+}

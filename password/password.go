@@ -1,0 +1,115 @@
+// Package password encodes and verifies passwords with argon2id, in a bounded number of slots.
+package password
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"runtime"
+	"time"
+
+	"golang.org/x/crypto/argon2"
+)
+
+// ErrBusy means that no slot became free in time. The same call may succeed later.
+var ErrBusy = errors.New("password hashing is busy")
+
+// ErrMalformed means that an encoded password cannot be read, or would cost more than this package spends on one.
+var ErrMalformed = errors.New("malformed encoded password")
+
+const (
+	saltBytes = 16 // RFC 9106, section 3.1
+	keyBytes  = 32
+)
+
+// Params is the cost of a hash.
+type Params struct {
+	Memory  uint32 // KiB
+	Time    uint32 // passes
+	Threads uint8
+}
+
+// DefaultParams is what OWASP's Password Storage Cheat Sheet asks of argon2id at the least.
+var DefaultParams = Params{Memory: 19456, Time: 2, Threads: 1}
+
+// most is what a stored hash may cost to verify.
+var most = Params{Memory: 256 * 1024, Time: 16, Threads: 16}
+
+// Options configures a Hasher; the zero value of a field stands for its default.
+type Options struct {
+	Params Params        // the cost of new hashes, DefaultParams by default
+	Slots  int           // how many hashes are computed at once, by default one per core
+	Wait   time.Duration // how long a call waits for a slot, 5 seconds by default
+}
+
+// Hasher encodes and verifies passwords. Its methods may be called by any number of goroutines: at most Options.Slots
+// hash at any time, so that the memory they take stays the same under any load.
+type Hasher struct {
+	params Params
+	slots  chan struct{}
+	wait   time.Duration
+}
+
+// New returns a Hasher.
+func New(o Options) *Hasher {
+	if o.Params == (Params{}) {
+		o.Params = DefaultParams
+	}
+	if o.Slots == 0 {
+		o.Slots = runtime.GOMAXPROCS(0)
+	}
+	if o.Wait == 0 {
+		o.Wait = 5 * time.Second
+	}
+	return &Hasher{params: o.Params, slots: make(chan struct{}, o.Slots), wait: o.Wait}
+}
+
+// Encode returns a password as a PHC string, under a salt of its own. It is ErrBusy where no slot became free in time.
+func (h *Hasher) Encode(ctx context.Context, plain string) (string, error) {
+	salt := make([]byte, saltBytes)
+	_, _ = rand.Read(salt) // never fails: it ends the program rather
+	release, err := h.acquire(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer release()
+	return phc{h.params, salt, derive(plain, salt, h.params, keyBytes)}.String(), nil
+}
+
+// Verify tells whether encoded was made from plain. Where encoded is empty the answer is no, after the time that a
+// password of today's cost takes. It is ErrBusy where no slot became free in time, and ErrMalformed where encoded
+// cannot be read.
+func (h *Hasher) Verify(ctx context.Context, encoded, plain string) (bool, error) {
+	stored := phc{params: h.params, salt: make([]byte, saltBytes), key: make([]byte, keyBytes)}
+	if encoded != "" {
+		var err error
+		if stored, err = parsePHC(encoded); err != nil {
+			return false, err
+		}
+	}
+	release, err := h.acquire(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer release()
+	key := derive(plain, stored.salt, stored.params, uint32(len(stored.key)))
+	return subtle.ConstantTimeCompare(key, stored.key) == 1 && encoded != "", nil
+}
+
+// acquire takes a slot, to be given back by calling release.
+func (h *Hasher) acquire(ctx context.Context) (release func(), err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, h.wait, ErrBusy)
+	defer cancel()
+	select {
+	case h.slots <- struct{}{}:
+		return func() { <-h.slots }, nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("wait for a hashing slot: %w", context.Cause(ctx))
+	}
+}
+
+func derive(plain string, salt []byte, p Params, length uint32) []byte {
+	return argon2.IDKey([]byte(plain), salt, p.Time, p.Memory, p.Threads, length)
+}

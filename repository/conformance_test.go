@@ -1,0 +1,353 @@
+package repository_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/rollbook/rollbook/repository"
+	"github.com/rollbook/rollbook/test/testdb"
+)
+
+// open opens a fresh database for one test.
+func open(t *testing.T, address string) *repository.DB {
+	t.Helper()
+	db, err := repository.Open(t.Context(), address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return db
+}
+
+// each runs a test on every kind of database.
+func each(t *testing.T, f func(t *testing.T, db *repository.DB)) {
+	t.Helper()
+	t.Parallel()
+	testdb.Each(t, func(t *testing.T, address string) { f(t, open(t, address)) })
+}
+
+func newUser(name string) repository.User {
+	return repository.User{
+		ID: uuid.New(), Username: name, FirstName: "Richard", LastName: "Hendriks",
+		Email: "richard@piedpiper.com", Password: "encoded", IsActive: true,
+	}
+}
+
+// create stores an account and returns it with the key of its first token.
+func create(t *testing.T, db *repository.DB, user repository.User) (repository.User, string) {
+	t.Helper()
+	token, key := repository.NewToken(user.ID)
+	if err := db.Users().Create(t.Context(), user, token); err != nil {
+		t.Fatal(err)
+	}
+	return user, key
+}
+
+func TestCreatedUserIsFound(t *testing.T) {
+	each(t, func(t *testing.T, db *repository.DB) {
+		before := time.Now().Add(-time.Second)
+		want, _ := create(t, db, newUser("Zoë.Ω@x+1-2_3"))
+		byID, err := db.Users().ByID(t.Context(), want.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		byName, err := db.Users().ByUsername(t.Context(), want.Username)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for what, got := range map[string]repository.User{"by id": byID, "by username": byName} {
+			if got.CreatedAt.Before(before) || got.CreatedAt.After(time.Now()) || !got.UpdatedAt.Equal(got.CreatedAt) {
+				t.Errorf("%s: created at %s, updated at %s", what, got.CreatedAt, got.UpdatedAt)
+			}
+			got.CreatedAt, got.UpdatedAt = want.CreatedAt, want.UpdatedAt
+			if got != want {
+				t.Errorf("%s: got %+v, want %+v", what, got, want)
+			}
+		}
+	})
+}
+
+func TestAbsenceIsAnError(t *testing.T) {
+	each(t, func(t *testing.T, db *repository.DB) {
+		create(t, db, newUser("richard"))
+		name := "x"
+		for what, call := range map[string]func(context.Context) error{
+			"by id":       func(ctx context.Context) error { _, err := db.Users().ByID(ctx, uuid.New()); return err },
+			"by username": func(ctx context.Context) error { _, err := db.Users().ByUsername(ctx, "Richard"); return err },
+			"update": func(ctx context.Context) error {
+				_, err := db.Users().Update(ctx, uuid.New(), repository.UserChanges{FirstName: &name})
+				return err
+			},
+			"empty update": func(ctx context.Context) error {
+				_, err := db.Users().Update(ctx, uuid.New(), repository.UserChanges{})
+				return err
+			},
+			"owner": func(ctx context.Context) error { _, _, err := db.Tokens().Owner(ctx, "no such key"); return err },
+		} {
+			if err := call(t.Context()); !errors.Is(err, repository.ErrNotFound) {
+				t.Errorf("%s: got %v, want ErrNotFound", what, err)
+			}
+		}
+	})
+}
+
+func TestUsernameIsUniqueByIndex(t *testing.T) {
+	each(t, func(t *testing.T, db *repository.DB) {
+		const callers = 100
+		var created, taken atomic.Int32
+		var wg sync.WaitGroup
+		for range callers {
+			wg.Go(func() {
+				user := newUser("richard")
+				token, _ := repository.NewToken(user.ID)
+				switch err := db.Users().Create(t.Context(), user, token); {
+				case err == nil:
+					created.Add(1)
+				case errors.Is(err, repository.ErrUsernameTaken):
+					taken.Add(1)
+				default:
+					t.Errorf("unexpected: %v", err)
+				}
+			})
+		}
+		wg.Wait()
+		if created.Load() != 1 || taken.Load() != callers-1 {
+			t.Errorf("%d created and %d refused, want 1 and %d", created.Load(), taken.Load(), callers-1)
+		}
+		create(t, db, newUser("Richard")) // another name: they are told apart by case
+	})
+}
+
+func TestCreateStoresBothOrNeither(t *testing.T) {
+	each(t, func(t *testing.T, db *repository.DB) {
+		first := newUser("first")
+		token, _ := repository.NewToken(first.ID)
+		if err := db.Users().Create(t.Context(), first, token); err != nil {
+			t.Fatal(err)
+		}
+		second := newUser("second")
+		token.UserID = second.ID // the same digest again
+		err := db.Users().Create(t.Context(), second, token)
+		if err == nil || errors.Is(err, repository.ErrUsernameTaken) {
+			t.Fatalf("a second token with the same digest: got %v", err)
+		}
+		if _, err := db.Users().ByID(t.Context(), second.ID); !errors.Is(err, repository.ErrNotFound) {
+			t.Errorf("the account without its token: got %v, want ErrNotFound", err)
+		}
+	})
+}
+
+func TestUpdate(t *testing.T) {
+	text := func(s string) *string { return &s }
+	for name, test := range map[string]struct {
+		changes repository.UserChanges
+		want    [3]string // first name, last name, email
+	}{
+		"nothing": {repository.UserChanges{}, [3]string{"Richard", "Hendriks", "richard@piedpiper.com"}},
+		"one":     {repository.UserChanges{LastName: text("H")}, [3]string{"Richard", "H", "richard@piedpiper.com"}},
+		"empty":   {repository.UserChanges{Email: text("")}, [3]string{"Richard", "Hendriks", ""}},
+		"all": {
+			repository.UserChanges{FirstName: text("Ann"), LastName: text(""), Email: text("a@b.org")},
+			[3]string{"Ann", "", "a@b.org"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			each(t, func(t *testing.T, db *repository.DB) {
+				user, _ := create(t, db, newUser("richard"))
+				other, _ := create(t, db, newUser("other"))
+				got, err := db.Users().Update(t.Context(), user.ID, test.changes)
+				if err != nil {
+					t.Fatal(err)
+				}
+				stored, err := db.Users().ByID(t.Context(), user.ID)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got != stored {
+					t.Errorf("returned %+v, stored %+v", got, stored)
+				}
+				if fields := [3]string{got.FirstName, got.LastName, got.Email}; fields != test.want {
+					t.Errorf("got %q, want %q", fields, test.want)
+				}
+				if got.ID != user.ID || got.Username != "richard" || got.Password != "encoded" || !got.IsActive {
+					t.Errorf("something else changed: %+v", got)
+				}
+				if untouched, err := db.Users().ByID(t.Context(), other.ID); err != nil || untouched.FirstName != "Richard" {
+					t.Errorf("another account: %+v, %v", untouched, err)
+				}
+			})
+		})
+	}
+}
+
+func TestTokens(t *testing.T) {
+	each(t, func(t *testing.T, db *repository.DB) {
+		user, first := create(t, db, newUser("richard"))
+		token, second := repository.NewToken(user.ID)
+		if err := db.Tokens().Create(t.Context(), token); err != nil {
+			t.Fatal(err)
+		}
+		for _, key := range []string{first, second} {
+			if len(key) != 40 || strings.Trim(key, "0123456789abcdef") != "" {
+				t.Errorf("the key %q is not 40 hexadecimal digits", key)
+			}
+			owner, _, err := db.Tokens().Owner(t.Context(), key)
+			if err != nil || owner.ID != user.ID || owner.Username != "richard" || owner.Email != user.Email {
+				t.Errorf("owner: %+v, %v", owner, err)
+			}
+		}
+		_, id, err := db.Tokens().Owner(t.Context(), second)
+		if err != nil || id != token.ID {
+			t.Fatalf("got token %s and %v, want %s", id, err, token.ID)
+		}
+		for range 2 { // the second time it is gone already
+			if err := db.Tokens().Delete(t.Context(), id); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, _, err := db.Tokens().Owner(t.Context(), second); !errors.Is(err, repository.ErrNotFound) {
+			t.Errorf("a deleted token: got %v, want ErrNotFound", err)
+		}
+		if _, _, err := db.Tokens().Owner(t.Context(), first); err != nil {
+			t.Errorf("the other token: %v", err)
+		}
+	})
+}
+
+func TestInactiveAccountHasNoTokens(t *testing.T) {
+	each(t, func(t *testing.T, db *repository.DB) {
+		user := newUser("richard")
+		user.IsActive = false
+		_, key := create(t, db, user)
+		if _, _, err := db.Tokens().Owner(t.Context(), key); !errors.Is(err, repository.ErrNotFound) {
+			t.Errorf("got %v, want ErrNotFound", err)
+		}
+	})
+}
+
+func TestConcurrentWriters(t *testing.T) {
+	each(t, func(t *testing.T, db *repository.DB) {
+		const writers, writes = 16, 10
+		var wg sync.WaitGroup
+		for w := range writers {
+			wg.Go(func() {
+				user := newUser(fmt.Sprint("user", w))
+				token, _ := repository.NewToken(user.ID)
+				if err := db.Users().Create(t.Context(), user, token); err != nil {
+					t.Error(err)
+					return
+				}
+				for i := range writes {
+					name := fmt.Sprint(i)
+					if _, err := db.Users().Update(t.Context(), user.ID, repository.UserChanges{LastName: &name}); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		wg.Wait()
+	})
+}
+
+func TestCallsEndWithTheirContext(t *testing.T) {
+	each(t, func(t *testing.T, db *repository.DB) {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := db.Users().ByID(ctx, uuid.New()); !errors.Is(err, repository.ErrUnavailable) {
+			t.Errorf("got %v, want ErrUnavailable", err)
+		}
+	})
+}
+
+func TestReadyOnceMigrated(t *testing.T) {
+	t.Parallel()
+	for name, fresh := range map[string]func(testing.TB) string{
+		"sqlite":   func(t testing.TB) string { return "sqlite:" + t.TempDir() + "/a b?c%20#d.db" },
+		"postgres": testdb.EmptyPostgres,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db := open(t, fresh(t))
+			if err := db.Ready(t.Context()); err == nil {
+				t.Error("ready before it is migrated")
+			}
+			for _, want := range []int{1, 0} { // the second time nothing is left to do
+				applied, err := db.Migrate(t.Context())
+				if err != nil || len(applied) != want {
+					t.Fatalf("applied %v, %v; want %d", applied, err, want)
+				}
+				if err := db.Ready(t.Context()); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+}
+
+func TestSimultaneousMigrations(t *testing.T) {
+	t.Parallel()
+	for name, fresh := range map[string]func(testing.TB) string{
+		"sqlite":   func(t testing.TB) string { return "sqlite:" + t.TempDir() + "/rollbook.db" },
+		"postgres": testdb.EmptyPostgres,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			address := fresh(t)
+			var total atomic.Int32
+			var wg sync.WaitGroup
+			for range 8 {
+				wg.Go(func() {
+					db, err := repository.Open(t.Context(), address)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					applied, err := db.Migrate(t.Context())
+					total.Add(int32(len(applied)))
+					if err := errors.Join(err, db.Ready(t.Context()), db.Close()); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			wg.Wait()
+			if total.Load() != 1 {
+				t.Errorf("%d migrations were applied, want 1", total.Load())
+			}
+		})
+	}
+}
+
+func TestBadAddressesAreExplained(t *testing.T) {
+	t.Parallel()
+	for address, want := range map[string]string{
+		"":                               "must begin with postgres:// or sqlite:",
+		"mysql://u:hunter2@h/d":          "must begin with postgres:// or sqlite:",
+		"sqlite:":                        "needs a file",
+		"sqlite::memory:":                "needs a file",
+		"sqlite:/no/such/folder/x.db":    "no such file or directory",
+		"postgres://u:hunter2@h:port/d":  "read the database address",
+		"postgres://u:hunter2@h:1/%zz":   "read the database address",
+		"postgres://u:hunter2%zz@h:1/db": "read the database address",
+		"postgres://u:hunter2@127.0.0.1:1/d?sslmode=disable": "cannot reach the database",
+	} {
+		_, err := repository.Open(t.Context(), address)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %q", address, err, want)
+		}
+		if err != nil && strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%s: the error tells the password: %v", address, err)
+		}
+	}
+}

@@ -1,0 +1,71 @@
+package repository
+
+import (
+	"context"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"fmt"
+	"io/fs"
+
+	"gorm.io/gorm"
+)
+
+//go:embed migrations
+var migrations embed.FS
+
+// migrationsOf returns the migrations of one dialect: "postgres" or "sqlite".
+func migrationsOf(dialect string) fs.FS {
+	sub, err := fs.Sub(migrations, "migrations/"+dialect)
+	if err != nil {
+		panic(err) // the folders are embedded
+	}
+	return sub
+}
+
+// MigrationsHash is the same for as long as the migrations are.
+func MigrationsHash() (string, error) {
+	hash := sha256.New()
+	err := fs.WalkDir(migrations, ".", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		text, err := fs.ReadFile(migrations, path)
+		fmt.Fprintln(hash, path, len(text))
+		hash.Write(text)
+		return err
+	})
+	return hex.EncodeToString(hash.Sum(nil)), err
+}
+
+// Migrate brings the database to the newest version and returns the names of the migrations that it applied. Several
+// processes may call it at once: one migrates, the others wait.
+func (db *DB) Migrate(ctx context.Context) ([]string, error) {
+	var applied []string
+	err := db.dialect.exclusively(ctx, func() error {
+		results, err := db.goose.Up(ctx)
+		for _, r := range results {
+			applied = append(applied, r.Source.Path)
+		}
+		return err
+	})
+	if err != nil {
+		return applied, fmt.Errorf("migrate the database: %w", err)
+	}
+	return applied, nil
+}
+
+// Ready returns nil where the database answers and is migrated to at least the version that this release needs.
+func (db *DB) Ready(ctx context.Context) error {
+	var version int64
+	err := db.do(ctx, "ready", func(g *gorm.DB) error {
+		return g.Raw("SELECT max(version_id) FROM goose_db_version WHERE is_applied").Scan(&version).Error
+	})
+	if err != nil {
+		return err
+	}
+	if version < db.newest {
+		return fmt.Errorf("the database is at version %d, this release needs %d: %w", version, db.newest, ErrUnavailable)
+	}
+	return nil
+}

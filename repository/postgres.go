@@ -1,0 +1,73 @@
+package repository
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/lock"
+	"gorm.io/driver/postgres"
+)
+
+const (
+	postgresConnections = 16 // measured best between 8 and 16 on two cores
+	postgresLifetime    = 30 * time.Minute
+	migrationPoll       = 200 * time.Millisecond // how often an instance that waits for another's migration looks again
+	migrationPolls      = 1500                   // so it waits for at most five minutes
+)
+
+func openPostgres(address string) (dialect, error) {
+	config, err := pgx.ParseConfig(address)
+	if err != nil {
+		return dialect{}, fmt.Errorf("read the database address: %w", err)
+	}
+	// A lock in a table, since locks of a session are not safe through a pooler of transactions.
+	locker, err := lock.NewPostgresTableLocker(lock.WithTableLockTimeout(migrationPoll, migrationPolls))
+	if err != nil {
+		return dialect{}, fmt.Errorf("prepare the migration lock: %w", err)
+	}
+	db := stdlib.OpenDB(*config)
+	db.SetMaxOpenConns(postgresConnections)
+	db.SetMaxIdleConns(postgresConnections)
+	db.SetConnMaxLifetime(postgresLifetime)
+	return dialect{
+		gorm:          postgres.New(postgres.Config{Conn: db}),
+		sql:           db,
+		goose:         goose.DialectPostgres,
+		migrations:    migrationsOf("postgres"),
+		options:       []goose.ProviderOption{goose.WithLocker(locker)},
+		exclusively:   func(_ context.Context, migrate func() error) error { return migrate() }, // goose holds the lock
+		away:          postgresAway,
+		usernameTaken: postgresUsernameTaken,
+	}, nil
+}
+
+// passing are the classes of SQLSTATE that speak of the server's state and not of the statement: connection, resources,
+// operator intervention (PostgreSQL's Appendix A), and the rollbacks after which the same transaction may succeed.
+var passing = []string{"08", "40", "53", "57"}
+
+func postgresAway(err error) bool {
+	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok {
+		return slices.Contains(passing, pgErr.Code[:2]) || pgErr.Code == "25006" // read-only: a standby
+	}
+	if _, ok := errors.AsType[*pgconn.ConnectError](err); ok {
+		return true
+	}
+	if _, ok := errors.AsType[net.Error](err); ok {
+		return true
+	}
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || pgconn.SafeToRetry(err)
+}
+
+func postgresUsernameTaken(err error) bool {
+	pgErr, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && pgErr.ConstraintName == "users_username_key"
+}

@@ -1,0 +1,115 @@
+// Package repository keeps accounts and tokens, in PostgreSQL or in an SQLite file.
+package repository
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"io/fs"
+	"strings"
+	"time"
+
+	"github.com/pressly/goose/v3"
+	"gorm.io/gorm"
+	"gorm.io/gorm/logger"
+)
+
+// queryTimeout bounds every call, whatever its context allows.
+const queryTimeout = 5 * time.Second
+
+// DB is an open database. Its methods may be called by several goroutines at once.
+type DB struct {
+	gorm    *gorm.DB
+	sql     *sql.DB
+	dialect dialect
+	goose   *goose.Provider
+	newest  int64 // the version of the newest migration
+}
+
+// dialect is what differs between the databases.
+type dialect struct {
+	gorm       gorm.Dialector
+	sql        *sql.DB
+	goose      goose.Dialect
+	migrations fs.FS
+	options    []goose.ProviderOption
+	// exclusively runs a migration that no other process may run at the same time.
+	exclusively func(context.Context, func() error) error
+	// away tells whether an error means that the database cannot be used for now.
+	away func(error) bool
+	// usernameTaken tells whether a violated uniqueness is that of the username.
+	usernameTaken func(error) bool
+}
+
+// Open opens the database at an address of the form postgres://… or sqlite:PATH; an SQLite file is created where there
+// is none. It does not migrate. The error never holds the address's password.
+func Open(ctx context.Context, address string) (*DB, error) {
+	open, err := opener(address)
+	if err != nil {
+		return nil, err
+	}
+	d, err := open(address)
+	if err != nil {
+		return nil, err
+	}
+	db, err := newDB(ctx, d)
+	if err != nil {
+		_ = d.sql.Close() // the error that counts is the one before
+		return nil, err
+	}
+	return db, nil
+}
+
+func opener(address string) (func(string) (dialect, error), error) {
+	switch scheme, _, _ := strings.Cut(address, ":"); scheme {
+	case "postgres", "postgresql":
+		return openPostgres, nil
+	case "sqlite":
+		return openSQLite, nil
+	}
+	return nil, fmt.Errorf("the database address must begin with postgres:// or sqlite:")
+}
+
+func newDB(ctx context.Context, d dialect) (*DB, error) {
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	defer cancel()
+	if err := d.sql.PingContext(ctx); err != nil {
+		return nil, fmt.Errorf("cannot reach the database: %w", err)
+	}
+	g, err := gorm.Open(d.gorm, &gorm.Config{
+		SkipDefaultTransaction: true,
+		QueryFields:            true,
+		TranslateError:         true,
+		DisableAutomaticPing:   true,
+		Logger:                 logger.Discard, // errors are returned, and GORM's own lines would hold values
+		NowFunc:                func() time.Time { return time.Now().UTC().Truncate(time.Microsecond) },
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open the database: %w", err)
+	}
+	provider, err := goose.NewProvider(d.goose, d.sql, d.migrations, d.options...)
+	if err != nil {
+		return nil, fmt.Errorf("read the migrations: %w", err)
+	}
+	sources := provider.ListSources()
+	return &DB{gorm: g, sql: d.sql, dialect: d, goose: provider, newest: sources[len(sources)-1].Version}, nil
+}
+
+// Close closes the connections; calls under way are waited for.
+func (db *DB) Close() error { return db.sql.Close() }
+
+// Users are the accounts of the database.
+func (db *DB) Users() *Users { return &Users{db} }
+
+// Tokens are the tokens of the database.
+func (db *DB) Tokens() *Tokens { return &Tokens{db} }
+
+// do runs f within the context and queryTimeout, and names the errors that callers tell apart.
+func (db *DB) do(ctx context.Context, what string, f func(*gorm.DB) error) error {
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	defer cancel()
+	if err := f(db.gorm.WithContext(ctx)); err != nil {
+		return fmt.Errorf("%s: %w", what, db.named(err))
+	}
+	return nil
+}

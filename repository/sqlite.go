@@ -1,0 +1,110 @@
+package repository
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/gofrs/flock"
+	"github.com/pressly/goose/v3"
+	gormsqlite "gorm.io/driver/sqlite"
+	"gorm.io/gorm"
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+)
+
+const (
+	sqliteConnections = 4
+	sqliteLockPoll    = 50 * time.Millisecond // how often a process that waits for another's migration looks again
+)
+
+// sqliteOptions make the file durable (FULL) and let several writers wait for each other: a transaction that starts
+// as a reader and then writes would fail at once instead, hence immediate.
+var sqliteOptions = url.Values{
+	"_pragma": {"busy_timeout(5000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)"},
+	"_txlock": {"immediate"},
+	// Times are text, and always UTC.
+	"_time_format": {"sqlite"},
+}
+
+func openSQLite(address string) (dialect, error) {
+	path := strings.TrimPrefix(address, "sqlite:")
+	if path == "" || strings.HasPrefix(path, ":memory:") {
+		return dialect{}, errors.New("the database address needs a file: sqlite:PATH")
+	}
+	// SQLite would create the file too, but readable by all, and its error would not say what is wrong with the path.
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return dialect{}, fmt.Errorf("open the database file: %w", err)
+	}
+	if err := file.Close(); err != nil {
+		return dialect{}, fmt.Errorf("open the database file: %w", err)
+	}
+	dsn := "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + sqliteOptions.Encode()
+	db, err := sql.Open("sqlite", dsn)
+	if err != nil {
+		return dialect{}, fmt.Errorf("open the database file: %w", err)
+	}
+	db.SetMaxOpenConns(sqliteConnections)
+	db.SetMaxIdleConns(sqliteConnections)
+	return dialect{
+		gorm:          sqliteDialector{gormsqlite.New(gormsqlite.Config{Conn: db})},
+		sql:           db,
+		goose:         goose.DialectSQLite3,
+		migrations:    migrationsOf("sqlite"),
+		exclusively:   fileLock(path + ".lock"),
+		away:          sqliteAway,
+		usernameTaken: sqliteUsernameTaken,
+	}, nil
+}
+
+// fileLock lets one process at a time migrate. The file stays: to remove it would let two processes hold the lock.
+func fileLock(path string) func(context.Context, func() error) error {
+	return func(ctx context.Context, migrate func() error) (err error) {
+		lock := flock.New(path, flock.SetPermissions(0o600))
+		if _, err := lock.TryLockContext(ctx, sqliteLockPoll); err != nil {
+			return fmt.Errorf("lock %s: %w", path, err)
+		}
+		defer func() { err = errors.Join(err, lock.Close()) }()
+		return migrate()
+	}
+}
+
+// sqliteDialector translates the errors of modernc.org/sqlite and keeps them, since they name the column.
+type sqliteDialector struct{ gorm.Dialector }
+
+func (d sqliteDialector) Translate(err error) error {
+	switch sqliteCode(err) {
+	case sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY:
+		return fmt.Errorf("%w: %w", gorm.ErrDuplicatedKey, err)
+	case sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
+		return fmt.Errorf("%w: %w", gorm.ErrForeignKeyViolated, err)
+	}
+	return err
+}
+
+// sqliteCode is the extended result code of an error of SQLite, and 0 for other errors.
+func sqliteCode(err error) int {
+	if e, ok := errors.AsType[*sqlite.Error](err); ok {
+		return e.Code()
+	}
+	return 0
+}
+
+func sqliteAway(err error) bool {
+	switch sqliteCode(err) & 0xff { // the primary result code
+	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR,
+		sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_NOMEM:
+		return true
+	}
+	return false
+}
+
+func sqliteUsernameTaken(err error) bool {
+	return strings.Contains(err.Error(), "users.username")
+}

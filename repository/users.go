@@ -1,0 +1,89 @@
+package repository
+
+import (
+	"context"
+	"time"
+
+	"github.com/google/uuid"
+	"gorm.io/gorm"
+	"gorm.io/gorm/clause"
+)
+
+// User is an account.
+type User struct {
+	ID        uuid.UUID
+	Username  string
+	FirstName string
+	LastName  string
+	Email     string
+	Password  string // encoded as package password does; empty where the account has none
+	IsActive  bool
+	CreatedAt time.Time
+	UpdatedAt time.Time
+}
+
+// UserChanges holds what to change of an account. A nil leaves the field as it is.
+type UserChanges struct {
+	FirstName *string
+	LastName  *string
+	Email     *string
+}
+
+// Users are the accounts of a database.
+type Users struct{ db *DB }
+
+// Create stores a new account and its first token, both or neither. Their times are set. It is ErrUsernameTaken where
+// another account has the username, however close together the two were created.
+func (u *Users) Create(ctx context.Context, user User, first Token) error {
+	return u.db.do(ctx, "create user", func(db *gorm.DB) error {
+		return db.Transaction(func(tx *gorm.DB) error {
+			if err := tx.Create(&user).Error; err != nil {
+				return err
+			}
+			return tx.Create(&first).Error
+		})
+	})
+}
+
+// ByID returns the account with this id, or ErrNotFound.
+func (u *Users) ByID(ctx context.Context, id uuid.UUID) (User, error) {
+	return u.one(ctx, "user by id", "id = ?", id)
+}
+
+// ByUsername returns the account with exactly this username (usernames are case-sensitive), or ErrNotFound.
+func (u *Users) ByUsername(ctx context.Context, username string) (User, error) {
+	return u.one(ctx, "user by username", "username = ?", username)
+}
+
+func (u *Users) one(ctx context.Context, what, where string, value any) (User, error) {
+	var user User
+	err := u.db.do(ctx, what, func(db *gorm.DB) error { return db.Where(where, value).Take(&user).Error })
+	return user, err
+}
+
+// Update changes an account and returns it as it is afterwards, or ErrNotFound.
+func (u *Users) Update(ctx context.Context, id uuid.UUID, changes UserChanges) (User, error) {
+	columns := changes.columns()
+	if len(columns) == 0 {
+		return u.ByID(ctx, id)
+	}
+	var user User
+	err := u.db.do(ctx, "update user", func(db *gorm.DB) error {
+		result := db.Model(&user).Clauses(clause.Returning{}).Where("id = ?", id).Updates(columns)
+		if result.Error == nil && result.RowsAffected == 0 {
+			return gorm.ErrRecordNotFound
+		}
+		return result.Error
+	})
+	return user, err
+}
+
+func (c UserChanges) columns() map[string]any {
+	columns := map[string]any{}
+	for name, value := range map[string]*string{"first_name": c.FirstName, "last_name": c.LastName, "email": c.Email} {
+		if value != nil {
+			columns[name] = *value
+		}
+	}
+	return columns
+}

@@ -1,0 +1,135 @@
+package server
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"os"
+	"strings"
+	"unicode"
+
+	"github.com/labstack/echo/v4"
+	"golang.org/x/text/unicode/norm"
+)
+
+// The media types of a body.
+const (
+	mediaJSON      = "application/json"
+	mediaForm      = "application/x-www-form-urlencoded"
+	mediaMultipart = "multipart/form-data"
+
+	// mediaUnnamed is what a body without a Content-Type is (RFC 2045, section 5.2).
+	mediaUnnamed = "text/plain"
+)
+
+// value is what a body holds under one name: a text, or something else as JSON.
+type value struct {
+	text      string
+	surrogate rune            // the first surrogate that is not half of a pair; U+FFFD stands in its place
+	other     json.RawMessage // nil for a text
+}
+
+// textField is what the contract says of a text in a body, as far as its canonical form goes.
+type textField struct {
+	name      string
+	trim      bool
+	normalize bool
+}
+
+// canonical reads the body, in whatever media type, into one JSON object of the fields that the contract lists: text
+// is trimmed and normalised as it says there. The problems are those that JSON could not carry on to the contract's
+// own check.
+func (op *operation) canonical(c echo.Context) (map[string]any, []problem, error) {
+	values, err := op.readBody(c)
+	if err != nil {
+		return nil, nil, err
+	}
+	fields := make(map[string]any, len(op.fields))
+	var problems []problem
+	for _, field := range op.fields {
+		v, ok := values[field.name]
+		switch {
+		case !ok:
+			continue
+		case v.other != nil:
+			fields[field.name] = v.other
+			continue
+		case v.surrogate != 0:
+			problems = append(problems, problem{field.name, ofSurrogate, fmt.Sprintf(msgSurrogate, v.surrogate)})
+		}
+		if strings.ContainsRune(v.text, 0) {
+			problems = append(problems, problem{field.name, ofNull, msgNUL})
+		}
+		fields[field.name] = field.canonical(v.text)
+	}
+	return fields, problems, nil
+}
+
+func (f textField) canonical(text string) string {
+	if f.trim {
+		text = strings.TrimFunc(text, isSpace)
+	}
+	if f.normalize {
+		text = norm.NFKC.String(text)
+	}
+	return text
+}
+
+// isSpace is what Python's str.strip takes away: Unicode's white space, and four separators of ASCII.
+func isSpace(r rune) bool { return unicode.IsSpace(r) || r >= 0x1c && r <= 0x1f }
+
+func (op *operation) readBody(c echo.Context) (map[string]value, error) {
+	data, err := readLimited(c, op.maxBytes)
+	if err != nil || len(data) == 0 {
+		return nil, err
+	}
+	header := mediaUnnamed
+	if sent := c.Request().Header.Values(echo.HeaderContentType); len(sent) > 0 {
+		header = sent[0]
+	}
+	media, params, err := mime.ParseMediaType(header)
+	if errors.Is(err, mime.ErrInvalidMediaParameter) {
+		err = nil // the type itself is clear
+	}
+	if err == nil && isUTF8(params["charset"]) {
+		switch media {
+		case mediaJSON:
+			return jsonFields(data)
+		case mediaForm:
+			return formFields(string(data))
+		case mediaMultipart:
+			return multipartFields(data, params["boundary"])
+		}
+	}
+	return nil, detailError{http.StatusUnsupportedMediaType, fmt.Sprintf(`Unsupported media type "%s" in request.`, header)}
+}
+
+// isUTF8 tells whether a charset, as a Content-Type names it, is UTF-8 or a part of it.
+func isUTF8(charset string) bool {
+	switch strings.ToLower(charset) {
+	case "", "utf-8", "utf8", "us-ascii", "ascii":
+		return true
+	}
+	return false
+}
+
+func readLimited(c echo.Context, most int64) ([]byte, error) {
+	tooLarge := detailError{http.StatusRequestEntityTooLarge, fmt.Sprintf("The request body is larger than %d bytes.", most)}
+	if c.Request().ContentLength > most {
+		return nil, tooLarge
+	}
+	data, err := io.ReadAll(http.MaxBytesReader(c.Response().Writer, c.Request().Body, most))
+	if err == nil {
+		return data, nil
+	}
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return nil, tooLarge
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return nil, errSlowBody
+	}
+	return nil, errUnreadableBody
+}

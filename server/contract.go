@@ -1,0 +1,153 @@
+package server
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/openapi3filter"
+	"github.com/getkin/kin-openapi/routers"
+
+	rollbook "github.com/rollbook/rollbook"
+)
+
+// The extensions that openapi.yaml uses, and what they may say.
+const (
+	extAccess       = "x-access"
+	extNormalize    = "x-normalize"
+	extMaxBodyBytes = "x-max-body-bytes"
+	accessOwner     = "owner"
+	normalizeNFKC   = "NFKC"
+)
+
+// contract is openapi.yaml, made ready to be enforced.
+type contract struct {
+	doc        *openapi3.T
+	operations map[string]*operation // by key
+	options    *openapi3filter.Options
+}
+
+// operation is what the contract says of one operation, as the guard asks it.
+type operation struct {
+	route    *routers.Route
+	options  *openapi3filter.Options
+	open     bool // nobody needs to be signed in
+	owner    bool // only the owner of the account {id} may call it
+	hasBody  bool
+	fields   []textField // of the body
+	maxBytes int64       // of the body
+}
+
+// key names an operation: its method and its path as Echo spells it.
+func key(method, echoPath string) string { return method + " " + echoPath }
+
+// echoPath spells a path of the contract as Echo does: /users/{id}/ is /users/:id/.
+func echoPath(path string) string { return strings.NewReplacer("{", ":", "}", "").Replace(path) }
+
+func loadContract() (*contract, error) {
+	doc, err := openapi3.NewLoader().LoadFromData(rollbook.OpenAPI)
+	if err != nil {
+		return nil, err
+	}
+	c := &contract{
+		doc:        doc,
+		operations: map[string]*operation{},
+		options: &openapi3filter.Options{
+			AuthenticationFunc:  openapi3filter.NoopAuthenticationFunc, // the guard has seen to it
+			MultiError:          true,
+			SkipSettingDefaults: true,
+			KeepValidatedValue:  true,
+			SchemaValidationOptions: []openapi3.SchemaValidationOption{
+				openapi3.WithStringFormatValidators(formats),
+				openapi3.DisableSchemaErrorDetails(), // they would hold the value
+			},
+		},
+	}
+	var maxBytes int64
+	if err := readExtension(doc.Extensions, extMaxBodyBytes, &maxBytes); err != nil {
+		return nil, err
+	}
+	for path, item := range doc.Paths.Map() {
+		for method, op := range item.Operations() {
+			o, err := c.operation(path, item, method, op)
+			if err != nil {
+				return nil, fmt.Errorf("%s %s: %w", method, path, err)
+			}
+			o.maxBytes = maxBytes
+			c.operations[key(method, echoPath(path))] = o
+		}
+	}
+	return c, nil
+}
+
+func (c *contract) operation(path string, item *openapi3.PathItem, method string, op *openapi3.Operation) (*operation, error) {
+	security := c.doc.Security
+	if op.Security != nil {
+		security = *op.Security
+	}
+	o := &operation{
+		route:   &routers.Route{Spec: c.doc, Path: path, PathItem: item, Method: method, Operation: op},
+		options: c.options,
+		open:    len(security) == 0,
+	}
+	var access string
+	if err := readExtension(op.Extensions, extAccess, &access); err != nil {
+		return nil, err
+	}
+	switch access {
+	case "":
+	case accessOwner:
+		if o.open || item.Parameters.GetByInAndName(openapi3.ParameterInPath, paramID) == nil {
+			return nil, fmt.Errorf("%s: %s needs security and the parameter %s", extAccess, access, paramID)
+		}
+		o.owner = true
+	default:
+		return nil, fmt.Errorf("%s: %q is not known", extAccess, access)
+	}
+	if op.RequestBody != nil {
+		media := op.RequestBody.Value.Content.Get(mediaJSON)
+		if media == nil || media.Schema == nil {
+			return nil, fmt.Errorf("the body has no schema as %s", mediaJSON)
+		}
+		o.hasBody = true
+		for name, property := range media.Schema.Value.Properties {
+			field, err := fieldOf(name, property.Value)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", name, err)
+			}
+			o.fields = append(o.fields, field)
+		}
+	}
+	return o, nil
+}
+
+func fieldOf(name string, schema *openapi3.Schema) (textField, error) {
+	if !schema.Type.Is(openapi3.TypeString) {
+		return textField{}, fmt.Errorf("a body's fields are texts, not %v", schema.Type)
+	}
+	var form string
+	if err := readExtension(schema.Extensions, extNormalize, &form); err != nil {
+		return textField{}, err
+	}
+	if form != "" && form != normalizeNFKC {
+		return textField{}, fmt.Errorf("%s: %q is not known", extNormalize, form)
+	}
+	return textField{name: name, trim: schema.Format != formatPassword, normalize: form == normalizeNFKC}, nil
+}
+
+// readExtension reads an extension into a value, and leaves the value alone where there is none of that name.
+func readExtension(extensions map[string]any, name string, into any) error {
+	value, ok := extensions[name]
+	if !ok {
+		return nil
+	}
+	text, err := json.Marshal(value)
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	if err := json.Unmarshal(text, into); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return nil
+}

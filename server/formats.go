@@ -1,0 +1,139 @@
+package server
+
+import (
+	"net/netip"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"golang.org/x/net/idna"
+)
+
+const (
+	formatUsername = "username"
+	formatPassword = "password"
+
+	maxEmail = 254 // Django's EmailField
+	maxLabel = 63  // of a domain name, RFC 1034
+)
+
+// formats checks what the contract says in words about the format of a text.
+var formats = map[string]openapi3.StringFormatValidator{
+	formatUsername: openapi3.NewCallbackValidator(checkUsername),
+	"email":        openapi3.NewCallbackValidator(checkEmail),
+	"uuid":         openapi3.NewCallbackValidator(func(text string) error { _, err := parseID(text); return err }),
+}
+
+// formatError is what is wrong with a text of some format. The problems name no field yet.
+type formatError []problem
+
+func (e formatError) Error() string { return e[0].message }
+
+// checkUsername allows letters and digits of any script and @ . + - _, as Django's UnicodeUsernameValidator does.
+// Emptiness and length are other keywords' to judge.
+func checkUsername(name string) error {
+	for _, r := range name {
+		if !unicode.IsLetter(r) && !unicode.IsNumber(r) && !strings.ContainsRune("@.+-_", r) {
+			return formatError{{rank: ofUsername, message: msgUsername}}
+		}
+	}
+	return nil
+}
+
+// checkEmail allows what Django's EmailValidator does, at the length of its EmailField, and the empty text.
+func checkEmail(address string) error {
+	var found formatError
+	if utf8.RuneCountInString(address) > maxEmail {
+		found = append(found, problem{rank: ofLength, message: "Ensure this field has no more than 254 characters."})
+	}
+	if address != "" && !isEmail(address) {
+		found = append(found, problem{rank: ofOther, message: msgEmail})
+	}
+	if len(found) == 0 {
+		return nil
+	}
+	return found
+}
+
+func isEmail(address string) bool {
+	at := strings.LastIndexByte(address, '@')
+	if at < 0 {
+		return false
+	}
+	user, domain := address[:at], address[at+1:]
+	if !isDotAtom(user) && !isQuoted(user) {
+		return false
+	}
+	if domain == "localhost" || isDomain(domain) || isAddressLiteral(domain) {
+		return true
+	}
+	ascii, err := idnaProfile.ToASCII(domain)
+	return err == nil && isDomain(ascii)
+}
+
+// idnaProfile maps names as Python's idna codec does, which Django uses: that of IDNA 2003.
+var idnaProfile = idna.New(idna.MapForLookup(), idna.Transitional(true), idna.StrictDomainName(false))
+
+func isAlphanumeric(r rune) bool {
+	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
+}
+
+// isDotAtom tells whether a text is words of ordinary characters between single dots (RFC 5322, section 3.2.3).
+func isDotAtom(text string) bool {
+	for word := range strings.SplitSeq(text, ".") {
+		special := func(r rune) bool { return !isAlphanumeric(r) && !strings.ContainsRune("-!#$%&'*+/=?^_`{|}~", r) }
+		if word == "" || strings.ContainsFunc(word, special) {
+			return false
+		}
+	}
+	return true
+}
+
+// isQuoted tells whether a text is a quoted string without spaces other than those behind a backslash (RFC 5322,
+// section 3.2.4, in its obsolete form, which has control characters too).
+func isQuoted(text string) bool {
+	if len(text) < 2 || text[0] != '"' || text[len(text)-1] != '"' {
+		return false
+	}
+	inner := text[1 : len(text)-1]
+	for i := 0; i < len(inner); i++ {
+		c := inner[i]
+		switch {
+		case c == 0, c == '\n', c == '\r', c > unicode.MaxASCII:
+			return false
+		case c == '\\':
+			i++
+			if i == len(inner) || strings.IndexByte("\x00\n\r", inner[i]) >= 0 || inner[i] > unicode.MaxASCII {
+				return false
+			}
+		case c == '"', c == ' ', c == '\t':
+			return false
+		}
+	}
+	return true
+}
+
+// isDomain tells whether a text is a name of two labels or more, the last of two characters or more.
+func isDomain(name string) bool {
+	labels := strings.Split(name, ".")
+	last := len(labels) - 1
+	for i, label := range labels {
+		other := func(r rune) bool { return !isAlphanumeric(r) && r != '-' }
+		if label == "" || len(label) > maxLabel || strings.HasSuffix(label, "-") || strings.ContainsFunc(label, other) {
+			return false
+		}
+		if i < last && label[0] == '-' {
+			return false
+		}
+	}
+	return last > 0 && len(labels[last]) > 1
+}
+
+// isAddressLiteral tells whether a text is an IP address in square brackets.
+func isAddressLiteral(text string) bool {
+	inner, opened := strings.CutPrefix(text, "[")
+	inner, closed := strings.CutSuffix(inner, "]")
+	ip, err := netip.ParseAddr(inner)
+	return opened && closed && err == nil && ip.Zone() == ""
+}

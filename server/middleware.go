@@ -1,0 +1,61 @@
+package server
+
+import (
+	"crypto/rand"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/labstack/echo/v4"
+	"github.com/labstack/echo/v4/middleware"
+)
+
+// logRequests gives each request an id and writes one line about it when it is answered. The line names the route and
+// not the path, which could hold anything. The cause of a 5xx is told here and nowhere else.
+func (s *Server) logRequests(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		start := time.Now()
+		id := rand.Text()
+		c.Response().Header().Set(echo.HeaderXRequestID, id)
+		err := next(c)
+		if err != nil {
+			s.writeError(err, c)
+		}
+		level, status := slog.LevelInfo, c.Response().Status
+		attrs := []slog.Attr{
+			slog.String("id", id),
+			slog.String("method", c.Request().Method),
+			slog.String("route", c.Path()),
+			slog.Int("status", status),
+			slog.Duration("duration", time.Since(start)),
+		}
+		if err != nil && status >= http.StatusInternalServerError {
+			level = slog.LevelError
+			attrs = append(attrs, slog.Any("error", err))
+		}
+		s.log.LogAttrs(c.Request().Context(), level, "request", attrs...)
+		return nil
+	}
+}
+
+// recoverPanics makes an error of a panic.
+var recoverPanics = middleware.RecoverWithConfig(middleware.RecoverConfig{
+	DisableErrorHandler: true, // the error goes up to where all are written
+	LogErrorFunc: func(_ echo.Context, err error, stack []byte) error {
+		return fmt.Errorf("panic: %w\n%s", err, stack)
+	},
+})
+
+// secureHeaders tells browsers to do nothing with an answer but read it. The documentation relaxes this for itself.
+func secureHeaders(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		header := c.Response().Header()
+		header.Set(echo.HeaderCacheControl, "no-store") // answers hold tokens and personal data
+		header.Set(echo.HeaderContentSecurityPolicy, "default-src 'none'; frame-ancestors 'none'")
+		header.Set(echo.HeaderReferrerPolicy, "no-referrer")
+		header.Set(echo.HeaderXContentTypeOptions, "nosniff")
+		header.Set(echo.HeaderXFrameOptions, "DENY")
+		return next(c)
+	}
+}

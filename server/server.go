@@ -1,0 +1,54 @@
+// Package server answers HTTP requests as openapi.yaml says.
+package server
+
+import (
+	"fmt"
+	"log/slog"
+	"net/http"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/rollbook/rollbook/gen"
+	"github.com/rollbook/rollbook/password"
+	"github.com/rollbook/rollbook/repository"
+)
+
+// Config is what a Server works with. Every field is needed.
+type Config struct {
+	DB     *repository.DB
+	Hasher *password.Hasher
+	Log    *slog.Logger
+}
+
+// Server holds the handlers of the contract's operations.
+type Server struct {
+	db     *repository.DB
+	users  *repository.Users
+	tokens *repository.Tokens
+	hasher *password.Hasher
+	log    *slog.Logger
+	allow  map[string]string // the methods of each path, as Echo spells it
+}
+
+var _ gen.StrictServerInterface = (*Server)(nil)
+
+// New returns the handler of everything that is served: the operations of the contract, the contract itself and its
+// documentation.
+func New(c Config) (http.Handler, error) {
+	api, err := loadContract()
+	if err != nil {
+		return nil, fmt.Errorf("read the contract: %w", err)
+	}
+	s := &Server{
+		db: c.DB, users: c.DB.Users(), tokens: c.DB.Tokens(), hasher: c.Hasher, log: c.Log,
+		allow: map[string]string{},
+	}
+	e := echo.New()
+	e.HTTPErrorHandler = s.writeError
+	e.Use(s.logRequests, recoverPanics, secureHeaders)
+	s.route(e, api)
+	if err := routeDocs(e, api); err != nil {
+		return nil, fmt.Errorf("prepare the documentation: %w", err)
+	}
+	return e, nil
+}

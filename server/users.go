@@ -1,0 +1,92 @@
+package server
+
+import (
+	"context"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"github.com/rollbook/rollbook/gen"
+	"github.com/rollbook/rollbook/repository"
+)
+
+// RegisterUser stores an account with its first token.
+func (s *Server) RegisterUser(ctx context.Context, req gen.RegisterUserRequestObject) (gen.RegisterUserResponseObject, error) {
+	user := newUser(req.JSONBody)
+	var err error
+	if user.Password, err = s.hasher.Encode(ctx, req.JSONBody.Password); err != nil {
+		return nil, err
+	}
+	token, key := repository.NewToken(user.ID)
+	if err := s.users.Create(ctx, user, token); err != nil {
+		return nil, err
+	}
+	return gen.RegisterUser201JSONResponse{
+		Id: user.ID, Username: user.Username, FirstName: user.FirstName, LastName: user.LastName, Email: user.Email,
+		AuthToken: key,
+	}, nil
+}
+
+// GetCurrentUser answers from what the guard has loaded.
+func (s *Server) GetCurrentUser(ctx context.Context, _ gen.GetCurrentUserRequestObject) (gen.GetCurrentUserResponseObject, error) {
+	return gen.GetCurrentUser200JSONResponse(toUser(caller(ctx).user)), nil
+}
+
+// GetUser answers from what the guard has loaded where the caller asks for itself.
+func (s *Server) GetUser(ctx context.Context, req gen.GetUserRequestObject) (gen.GetUserResponseObject, error) {
+	user := caller(ctx).user
+	if user.ID != req.Id {
+		var err error
+		if user, err = s.users.ByID(ctx, req.Id); err != nil {
+			return nil, err
+		}
+	}
+	return gen.GetUser200JSONResponse(toUser(user)), nil
+}
+
+// UpdateUser does the same as PatchUser.
+func (s *Server) UpdateUser(ctx context.Context, req gen.UpdateUserRequestObject) (gen.UpdateUserResponseObject, error) {
+	user, err := s.users.Update(ctx, req.Id, toChanges(req.JSONBody))
+	if err != nil {
+		return nil, err
+	}
+	return gen.UpdateUser200JSONResponse(toUser(user)), nil
+}
+
+// PatchUser changes the fields that the request has.
+func (s *Server) PatchUser(ctx context.Context, req gen.PatchUserRequestObject) (gen.PatchUserResponseObject, error) {
+	user, err := s.users.Update(ctx, req.Id, toChanges(req.JSONBody))
+	if err != nil {
+		return nil, err
+	}
+	return gen.PatchUser200JSONResponse(toUser(user)), nil
+}
+
+func toUser(u repository.User) gen.User {
+	return gen.User{Id: u.ID, Username: u.Username, FirstName: u.FirstName, LastName: u.LastName, Email: u.Email}
+}
+
+func toChanges(u *gen.UserUpdate) repository.UserChanges {
+	return repository.UserChanges{FirstName: u.FirstName, LastName: u.LastName, Email: u.Email}
+}
+
+// newUser returns an active account as a registration wants it, with an id of its own and no password yet.
+func newUser(r *gen.UserRegistration) repository.User {
+	return repository.User{
+		ID: uuid.New(), Username: r.Username, FirstName: orEmpty(r.FirstName), LastName: orEmpty(r.LastName),
+		Email: lowerDomain(orEmpty(r.Email)), IsActive: true,
+	}
+}
+
+func orEmpty(text *string) string {
+	if text == nil {
+		return ""
+	}
+	return *text
+}
+
+// lowerDomain lower-cases what stands behind the last @ of an email address.
+func lowerDomain(email string) string {
+	at := strings.LastIndexByte(email, '@') + 1
+	return email[:at] + strings.ToLower(email[at:])
+}

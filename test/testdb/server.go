@@ -1,0 +1,121 @@
+package testdb
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+const (
+	startTimeout = 30 * time.Second
+	startTries   = 3 // each on another port
+)
+
+// serverScript makes a cluster and runs it until its standard input ends, which happens when the test process does,
+// in whatever way. $1 is the folder of PostgreSQL's programs, $2 the port.
+const serverScript = `
+set -e
+dir=$(mktemp -d /tmp/rollbook-postgres.XXXXXX)
+trap 'rm -rf "$dir"' EXIT
+"$1/initdb" --pgdata="$dir/data" --username=postgres --auth=trust --encoding=UTF8 --no-locale --no-sync >/dev/null
+"$1/postgres" -D "$dir/data" -p "$2" -c listen_addresses=127.0.0.1 -c unix_socket_directories="$dir" \
+	-c fsync=off -c full_page_writes=off -c max_connections=400 -c log_min_messages=fatal &
+read -r _ || true
+kill -INT $!
+wait $! || true
+`
+
+var stdin io.Closer // held open for as long as the process lives
+
+// privateServer starts a PostgreSQL server of this process's own, once, and returns its address.
+var privateServer = sync.OnceValues(func() (string, error) {
+	programs, err := findPrograms()
+	if err != nil {
+		return "", err
+	}
+	var failures error
+	for range startTries {
+		port := fmt.Sprint(20000 + rand.IntN(12000)) // below the range that outgoing connections use
+		address, err := startServer(programs, port)
+		if err == nil {
+			return address, nil
+		}
+		failures = errors.Join(failures, err)
+	}
+	return "", failures
+})
+
+// findPrograms returns the folder that holds initdb and postgres.
+func findPrograms() (string, error) {
+	folders := filepath.SplitList(os.Getenv("PATH"))
+	for _, pattern := range []string{"/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql*/bin"} {
+		matches, _ := filepath.Glob(pattern) // fails only for a malformed pattern
+		folders = append(folders, matches...)
+	}
+	for _, folder := range folders {
+		if isFile(filepath.Join(folder, "initdb")) && isFile(filepath.Join(folder, "postgres")) {
+			return folder, nil
+		}
+	}
+	return "", errors.New("no PostgreSQL: set TEST_DATABASE_URL, or install it")
+}
+
+func isFile(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular()
+}
+
+func startServer(programs, port string) (string, error) {
+	args := []string{"sh", "-c", serverScript, "sh", programs, port}
+	if os.Geteuid() == 0 { // PostgreSQL refuses to run as root; its package made this user
+		args = append([]string{"su", "postgres", "-s", "/bin/sh", "-c", serverScript, "--", "sh"}, programs, port)
+	}
+	cmd := exec.Command(args[0], args[1:]...)
+	cmd.Dir = "/"
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return "", err
+	}
+	if err := cmd.Start(); err != nil {
+		return "", err
+	}
+	stdin = in
+	exited := make(chan error, 1)
+	go func() { exited <- cmd.Wait() }()
+
+	address := "postgres://postgres@" + net.JoinHostPort("127.0.0.1", port) + "/postgres?sslmode=disable"
+	for deadline := time.Now().Add(startTimeout); time.Now().Before(deadline); {
+		select {
+		case err := <-exited:
+			return "", fmt.Errorf("PostgreSQL ended: %w: %s", err, stderr.String())
+		case <-time.After(50 * time.Millisecond):
+		}
+		if answers(address) {
+			return address, nil
+		}
+	}
+	return "", errors.Join(errors.New("PostgreSQL did not answer in time"), in.Close())
+}
+
+func answers(address string) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, address)
+	if err != nil {
+		return false
+	}
+	return conn.Close(ctx) == nil
+}

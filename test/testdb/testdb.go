@@ -1,0 +1,113 @@
+// Package testdb gives tests databases of their own: fresh, migrated, and gone when the test ends.
+package testdb
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/peterldowns/pgtestdb"
+
+	"github.com/rollbook/rollbook/repository"
+)
+
+// Each runs a test on every kind of database, in parallel. Each run gets the address of a fresh, migrated database.
+func Each(t *testing.T, f func(t *testing.T, address string)) {
+	t.Helper()
+	for name, fresh := range map[string]func(testing.TB) string{"sqlite": SQLite, "postgres": Postgres} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f(t, fresh(t))
+		})
+	}
+}
+
+// SQLite returns the address of a fresh, migrated SQLite file.
+func SQLite(t testing.TB) string {
+	t.Helper()
+	address := "sqlite:" + filepath.Join(t.TempDir(), "rollbook.db")
+	if err := migrate(t.Context(), address); err != nil {
+		t.Fatal(err)
+	}
+	return address
+}
+
+// Postgres returns the address of a fresh, migrated PostgreSQL database. It is on the server of TEST_DATABASE_URL, else
+// on a private one made from the PostgreSQL found on the machine. Where there is none, Postgres skips the test, or
+// fails it under CI=true.
+func Postgres(t testing.TB) string {
+	t.Helper()
+	return pgtestdb.Custom(t, postgresConfig(t), migrator{}).URL()
+}
+
+// EmptyPostgres is Postgres without the migrations.
+func EmptyPostgres(t testing.TB) string {
+	t.Helper()
+	return pgtestdb.Custom(t, postgresConfig(t), pgtestdb.NoopMigrator{}).URL()
+}
+
+func postgresConfig(t testing.TB) pgtestdb.Config {
+	t.Helper()
+	address := os.Getenv("TEST_DATABASE_URL")
+	if address == "" {
+		server, err := privateServer()
+		if err != nil {
+			Missing(t, err.Error())
+		}
+		address = server
+	}
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal("TEST_DATABASE_URL is not a URL")
+	}
+	password, _ := u.User.Password()
+	return pgtestdb.Config{
+		DriverName:                "pgx",
+		Host:                      u.Hostname(),
+		Port:                      u.Port(),
+		User:                      u.User.Username(),
+		Password:                  password,
+		Database:                  filepath.Base(u.Path),
+		Options:                   u.RawQuery,
+		ForceTerminateConnections: true,
+	}
+}
+
+// Missing skips a test that needs something this machine lacks, and fails it under CI=true.
+func Missing(t testing.TB, what string) {
+	t.Helper()
+	if os.Getenv("CI") == "true" {
+		t.Fatalf("under CI=true this test may not be skipped: %s", what)
+	}
+	t.Skipf("SKIPPED: %s", what)
+}
+
+// migrator lets pgtestdb migrate one template database and copy it for each test.
+type migrator struct{}
+
+// Hash names the template. The server is private or the template is made anew whenever the migrations change.
+func (migrator) Hash() (string, error) { return repository.MigrationsHash() }
+
+func (migrator) Migrate(ctx context.Context, _ *sql.DB, config pgtestdb.Config) error {
+	return migrate(ctx, config.URL())
+}
+
+func migrate(ctx context.Context, address string) (err error) {
+	db, err := repository.Open(ctx, address)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if closeErr := db.Close(); err == nil {
+			err = closeErr
+		}
+	}()
+	if _, err := db.Migrate(ctx); err != nil {
+		return fmt.Errorf("migrate %s: %w", address, err)
+	}
+	return nil
+}
