@@ -332,8 +332,8 @@ func TestSimultaneousMigrations(t *testing.T) {
 func TestBadAddressesAreExplained(t *testing.T) {
 	t.Parallel()
 	for address, want := range map[string]string{
-		"":                               "must begin with postgres:// or sqlite:",
-		"mysql://u:hunter2@h/d":          "must begin with postgres:// or sqlite:",
+		"":                               "must begin with postgres://",
+		"mysql://u:hunter2@h/d":          "must begin with postgres://",
 		"sqlite:":                        "needs a file",
 		"sqlite::memory:":                "needs a file",
 		"sqlite:/no/such/folder/x.db":    "no such file or directory",

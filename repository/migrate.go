@@ -31,8 +31,10 @@ func MigrationsHash() (string, error) {
 			return err
 		}
 		text, err := fs.ReadFile(migrations, path)
-		fmt.Fprintln(hash, path, len(text))
-		hash.Write(text)
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(hash, "%s %d\n%s", path, len(text), text)
 		return err
 	})
 	return hex.EncodeToString(hash.Sum(nil)), err

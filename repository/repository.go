@@ -4,6 +4,7 @@ package repository
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"io/fs"
 	"strings"
@@ -67,7 +68,7 @@ func opener(address string) (func(string) (dialect, error), error) {
 	case "sqlite":
 		return openSQLite, nil
 	}
-	return nil, fmt.Errorf("the database address must begin with postgres:// or sqlite:")
+	return nil, errors.New("the database address must begin with postgres://, or with sqlite: and a file")
 }
 
 func newDB(ctx context.Context, d dialect) (*DB, error) {

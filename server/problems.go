@@ -7,7 +7,6 @@ import (
 	"slices"
 
 	"github.com/getkin/kin-openapi/openapi3"
-	"github.com/getkin/kin-openapi/openapi3filter"
 )
 
 // problem is one thing that is wrong with one field.
@@ -67,7 +66,7 @@ func problemsOf(err error) ([]problem, error) {
 	if err == nil {
 		return nil, nil
 	}
-	if several, ok := err.(openapi3.MultiError); ok {
+	if several, ok := errors.AsType[openapi3.MultiError](err); ok {
 		var problems []problem
 		for _, one := range several {
 			found, err := problemsOf(one)
@@ -78,13 +77,8 @@ func problemsOf(err error) ([]problem, error) {
 		}
 		return problems, nil
 	}
-	switch e := err.(type) {
-	case *openapi3filter.RequestError:
-		if e.Err != nil {
-			return problemsOf(e.Err)
-		}
-	case *openapi3.SchemaError:
-		return violation(e), nil
+	if one, ok := errors.AsType[*openapi3.SchemaError](err); ok {
+		return violation(one), nil
 	}
 	return nil, err
 }

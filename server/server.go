@@ -50,5 +50,8 @@ func New(c Config) (http.Handler, error) {
 	if err := routeDocs(e, api); err != nil {
 		return nil, fmt.Errorf("prepare the documentation: %w", err)
 	}
-	return e, nil
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.URL.RawPath = "" // a path is the same however it is escaped
+		e.ServeHTTP(w, r)
+	}), nil
 }

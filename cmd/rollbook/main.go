@@ -8,6 +8,8 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -21,9 +23,21 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {
-		fmt.Fprintln(os.Stderr, "rollbook:", err)
+		fmt.Fprintln(os.Stderr, "rollbook:", oneLine(err))
 		os.Exit(1)
 	}
+}
+
+// oneLine is an error's text on one line, and what it says twice once: that of an unreachable PostgreSQL has a line for
+// each way that was tried.
+func oneLine(err error) string {
+	var said []string
+	for line := range strings.Lines(err.Error()) {
+		if line = strings.TrimSpace(line); !slices.Contains(said, line) {
+			said = append(said, line)
+		}
+	}
+	return strings.Join(said, " ")
 }
 
 // database is the flag of the commands that use the database.
@@ -42,6 +56,14 @@ type serve struct {
 	database
 	Addr     string        `env:"ADDR" placeholder:"HOST:PORT" default:"127.0.0.1:8000" help:"The address to listen on. Default: ${default}."`
 	HashWait time.Duration `env:"HASH_WAIT" placeholder:"DURATION" default:"5s" help:"How long a login or registration waits for its turn to hash a password before it is answered 503. Default: ${default}."`
+}
+
+// Validate refuses a wait that no hash could keep.
+func (s serve) Validate() error {
+	if s.HashWait <= 0 {
+		return errors.New("--hash-wait must be more than 0")
+	}
+	return nil
 }
 
 type migrate struct{ database }
@@ -69,18 +91,14 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		args = []string{"--help"}
 	}
 	command, err := parser.Parse(args)
-	if exited { // the help has been printed
+	if exited { // the help has been printed; what else the command line lacks does not count
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("%w (see rollbook --help)", err)
 	}
 	command.BindTo(ctx, (*context.Context)(nil))
-	err = command.Run(output{out: stdout, log: stderr})
-	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
-		return nil
-	}
-	return err
+	return command.Run(output{out: stdout, log: stderr})
 }
 
 // Run prints the version.

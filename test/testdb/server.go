@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -35,8 +34,6 @@ read -r _ || true
 kill -INT $!
 wait $! || true
 `
-
-var stdin io.Closer // held open for as long as the process lives
 
 // privateServer starts a PostgreSQL server of this process's own, once, and returns its address.
 var privateServer = sync.OnceValues(func() (string, error) {
@@ -92,8 +89,7 @@ func startServer(programs, port string) (string, error) {
 	if err := cmd.Start(); err != nil {
 		return "", err
 	}
-	stdin = in
-	exited := make(chan error, 1)
+	exited := make(chan error, 1) // the goroutine also keeps cmd, and so its standard input, open
 	go func() { exited <- cmd.Wait() }()
 
 	address := "postgres://postgres@" + net.JoinHostPort("127.0.0.1", port) + "/postgres?sslmode=disable"

@@ -1,0 +1,235 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rollbook/rollbook/test/testdb"
+	"github.com/rollbook/rollbook/test/testserver"
+)
+
+// asProgram makes the test binary be the program itself, for tests that need it as a process of its own.
+const asProgram = "ROLLBOOK_TEST_AS_PROGRAM"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// program returns a command that runs rollbook in an empty folder, with nothing in its environment but what is given.
+func program(t *testing.T, env []string, args ...string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), os.Args[0], args...)
+	cmd.Dir = t.TempDir()
+	cmd.Env = append(env, asProgram+"=1")
+	return cmd
+}
+
+func exitCode(err error) int {
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		return exit.ExitCode()
+	}
+	return 0
+}
+
+// process is a running server.
+type process struct {
+	cmd  *exec.Cmd
+	base string
+}
+
+// start runs `rollbook serve` on a free port and waits for its start message.
+func start(t *testing.T, address string) process {
+	t.Helper()
+	cmd := program(t, []string{"ADDR=127.0.0.1:0", "DATABASE_URL=" + address}, "serve")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(out)
+	for lines.Scan() {
+		if words := strings.Fields(lines.Text()); len(words) == 2 && words[0] == "API" {
+			return process{cmd, strings.TrimSuffix(words[1], "/api/v1/")}
+		}
+	}
+	t.Fatalf("it ended without saying where it serves: %v", cmd.Wait())
+	return process{}
+}
+
+// send sends JSON and returns the answer's status and members.
+func (p process) send(t *testing.T, method, path, token, body string) (int, map[string]any) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, p.base+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	if token != "" {
+		req.Header.Set("Authorization", "Token "+token)
+	}
+	resp, err := testserver.Client(t).Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	var members map[string]any
+	if resp.StatusCode != http.StatusNoContent {
+		if err := json.NewDecoder(resp.Body).Decode(&members); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return resp.StatusCode, members
+}
+
+// What was acknowledged is there after the process is killed at once, also to another process.
+func TestAcknowledgedIsKept(t *testing.T) {
+	t.Parallel()
+	testdb.Each(t, func(t *testing.T, address string) {
+		first := start(t, address)
+		const accounts = 20
+		var tokens []string
+		for i := range accounts {
+			body := fmt.Sprintf(`{"username":"u%d","password":"Correct-Horse-9"}`, i)
+			status, members := first.send(t, "POST", "/api/v1/users/", "", body)
+			if status != http.StatusCreated {
+				t.Fatalf("register: %d %v", status, members)
+			}
+			tokens = append(tokens, members["auth_token"].(string))
+		}
+		if status, _ := first.send(t, "POST", "/api-token-logout/", tokens[0], ""); status != http.StatusNoContent {
+			t.Fatalf("log out: %d", status)
+		}
+		if err := first.cmd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		_ = first.cmd.Wait() // it was killed
+
+		second := start(t, address)
+		for i, token := range tokens {
+			want := http.StatusOK
+			if i == 0 {
+				want = http.StatusUnauthorized
+			}
+			if status, members := second.send(t, "GET", "/api/v1/users/me/", token, ""); status != want {
+				t.Errorf("account %d: %d %v", i, status, members)
+			}
+		}
+		if err := second.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		if err := second.cmd.Wait(); err != nil {
+			t.Errorf("told to end: %v", err)
+		}
+	})
+}
+
+func TestErrorsAreOneClearLine(t *testing.T) {
+	t.Parallel()
+	busy, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = busy.Close() }()
+	taken := busy.Addr().String()
+	for name, test := range map[string]struct {
+		env  []string
+		args []string
+		want string
+	}{
+		"a bad address":            {[]string{"ADDR=nonsense"}, []string{"serve"}, "listen on nonsense: "},
+		"a port that is none":      {nil, []string{"serve", "--addr", "127.0.0.1:99999"}, "listen on 127.0.0.1:99999: "},
+		"a port in use":            {[]string{"ADDR=" + taken}, []string{"serve"}, "listen on " + taken + ": "},
+		"an unknown database":      {[]string{"DATABASE_URL=mysql://x"}, []string{"serve"}, "must begin with postgres://"},
+		"an unreachable database":  {[]string{"DATABASE_URL=postgres://u:hunter2@127.0.0.1:1/d"}, []string{"serve"}, "cannot reach the database: "},
+		"no such folder":           {[]string{"DATABASE_URL=sqlite:/no/such/x.db"}, []string{"migrate"}, "no such file or directory"},
+		"an unknown command":       {nil, []string{"fly"}, "unexpected argument fly"},
+		"an unknown flag":          {nil, []string{"serve", "--fly"}, "unknown flag --fly"},
+		"a duration that is none":  {[]string{"HASH_WAIT=soon"}, []string{"serve"}, "HASH_WAIT"},
+		"a duration without sense": {nil, []string{"serve", "--hash-wait=-1s"}, "must be more than 0"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cmd := program(t, test.env, test.args...)
+			var stdout, stderr bytes.Buffer
+			cmd.Stdout, cmd.Stderr = &stdout, &stderr
+			began := time.Now()
+			if code := exitCode(cmd.Run()); code != 1 {
+				t.Errorf("the exit code is %d, want 1", code)
+			}
+			text := stderr.String()
+			if !strings.HasPrefix(text, "rollbook: ") || !strings.Contains(text, test.want) || strings.Count(text, "\n") != 1 {
+				t.Errorf("it says %q, want one line with %q", text, test.want)
+			}
+			if strings.Contains(text+stdout.String(), "hunter2") {
+				t.Error("it tells the password")
+			}
+			if time.Since(began) > 10*time.Second {
+				t.Errorf("it took %s", time.Since(began))
+			}
+		})
+	}
+}
+
+func TestHelpExplainsEachFlag(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		args []string
+		want []string
+	}{
+		{nil, []string{"serve", "migrate", "version"}},
+		{[]string{"--help"}, []string{"serve", "migrate", "version"}},
+		{[]string{"serve", "--help"}, []string{
+			"--addr", "$ADDR", "127.0.0.1:8000", "--database-url", "$DATABASE_URL", "sqlite:rollbook.db", "--hash-wait", "$HASH_WAIT", "5s",
+		}},
+		{[]string{"migrate", "--help"}, []string{"--database-url", "$DATABASE_URL", "sqlite:rollbook.db"}},
+	} {
+		out, err := program(t, []string{"DATABASE_URL=postgres://u:hunter2@h/d"}, test.args...).Output()
+		if err != nil {
+			t.Errorf("%v: %v", test.args, err)
+		}
+		for _, want := range test.want {
+			if !strings.Contains(string(out), want) {
+				t.Errorf("%v does not mention %s:\n%s", test.args, want, out)
+			}
+		}
+		if strings.Contains(string(out), "hunter2") {
+			t.Error("it tells the password")
+		}
+	}
+}
+
+func TestMigrate(t *testing.T) {
+	t.Parallel()
+	env := []string{"DATABASE_URL=sqlite:" + filepath.Join(t.TempDir(), "x.db")}
+	for _, want := range []string{"applied 0001_accounts.sql\nthe database is up to date\n", "the database is up to date\n"} {
+		out, err := program(t, env, "migrate").Output()
+		if err != nil || string(out) != want {
+			t.Errorf("got %q, %v; want %q", out, err, want)
+		}
+	}
+}
+
+func TestVersion(t *testing.T) {
+	t.Parallel()
+	out, err := program(t, nil, "version").Output()
+	if err != nil || string(out) != "rollbook dev (none)\n" {
+		t.Errorf("got %q, %v", out, err)
+	}
+}

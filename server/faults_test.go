@@ -1,0 +1,259 @@
+package server_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rollbook/rollbook/password"
+	"github.com/rollbook/rollbook/server"
+	"github.com/rollbook/rollbook/test/testdb"
+	"github.com/rollbook/rollbook/test/testserver"
+)
+
+const unavailable = `{"detail":"Service temporarily unavailable, try again later."}`
+
+// A database that is away is 503 for whoever needs it, and nobody's token is called invalid meanwhile.
+func TestDatabaseAway(t *testing.T) {
+	t.Parallel()
+	line := newLine(t, testdb.Postgres(t))
+	s := testserver.Start(t, line.address)
+	id, token := s.Register("richard")
+	login := `{"username":"richard","password":"Correct-Horse-9"}`
+	requests := []testserver.Request{
+		{Method: "GET", Path: "/api/v1/users/me/", Token: token},
+		{Method: "GET", Path: "/api/v1/users/" + nobody + "/", Token: token},
+		{Method: "PATCH", Path: "/api/v1/users/" + id + "/", Token: token, Body: `{"first_name":"x"}`},
+		{Method: "POST", Path: "/api-token-auth/", Body: login},
+		{Method: "POST", Path: "/api/v1/users/", Body: strings.Replace(login, "richard", "other", 1)},
+		{Method: "GET", Path: "/readyz"},
+		{Method: "POST", Path: "/api-token-logout/", Token: token},
+	}
+	line.cut()
+	for _, r := range requests {
+		got := s.Do(r)
+		want(t, got, 503, unavailable)
+		if got.Header.Get("Retry-After") != "1" || got.Header.Get("WWW-Authenticate") != "" {
+			t.Errorf("%s %s: headers %v", r.Method, r.Path, got.Header)
+		}
+	}
+	want(t, s.Do(testserver.Request{Method: "GET", Path: "/healthz"}), 200, `{"status":"ok"}`)
+	want(t, s.Do(testserver.Request{Method: "GET", Path: "/nope"}), 404, "")
+	line.mend()
+	for i, status := range []int{200, 404, 200, 200, 201, 200, 204} {
+		want(t, s.Do(requests[i]), status, "")
+	}
+}
+
+// line is a connection to a database that a test can cut.
+type line struct {
+	address string
+	cut     func()
+	mend    func()
+}
+
+func newLine(t *testing.T, address string) line {
+	t.Helper()
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	target := u.Host
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.Host = listener.Addr().String()
+	state := make(chan map[net.Conn]bool, 1) // the open connections, or nil while the line is cut
+	state <- map[net.Conn]bool{}
+	t.Cleanup(func() { _ = listener.Close() })
+	go func() {
+		for {
+			from, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			conns := <-state
+			to, err := net.Dial("tcp", target)
+			if conns == nil || err != nil {
+				_ = from.Close()
+			} else {
+				conns[from], conns[to] = true, true
+				go func() { _, _ = io.Copy(to, from); _ = to.Close() }()
+				go func() { _, _ = io.Copy(from, to); _ = from.Close() }()
+			}
+			state <- conns
+		}
+	}()
+	return line{
+		address: u.String(),
+		cut: func() {
+			for conn := range <-state {
+				_ = conn.Close()
+			}
+			state <- nil
+		},
+		mend: func() { <-state; state <- map[net.Conn]bool{} },
+	}
+}
+
+func TestBusyHashing(t *testing.T) {
+	t.Parallel()
+	s := testserver.StartHashing(t, testdb.SQLite(t), password.Options{
+		Params: password.Params{Memory: 64 << 10, Time: 4, Threads: 1}, Slots: 1, Wait: time.Millisecond,
+	})
+	const callers = 8
+	answers := make(chan testserver.Answer, callers)
+	for i := range callers {
+		go func() {
+			body := fmt.Sprintf(`{"username":"u%d","password":"Correct-Horse-9"}`, i)
+			answers <- s.Do(testserver.Request{Method: "POST", Path: "/api/v1/users/", Body: body})
+		}()
+	}
+	count := map[int]int{}
+	for range callers {
+		a := <-answers
+		count[a.Status]++
+		if a.Status == 503 && (a.Text != unavailable+"\n" || a.Header.Get("Retry-After") != "1") {
+			t.Errorf("got %s, Retry-After %q", a.Text, a.Header.Get("Retry-After"))
+		}
+	}
+	if count[201] == 0 || count[503] == 0 || count[201]+count[503] != callers {
+		t.Errorf("got %v, want some 201 and the rest 503", count)
+	}
+}
+
+// A bug is a 500 that tells the client nothing and the log all.
+func TestPanic(t *testing.T) {
+	t.Parallel()
+	log := &testserver.Log{}
+	handler, err := server.New(server.Config{Log: slog.New(slog.NewTextHandler(log, nil))}) // no database to work with
+	if err != nil {
+		t.Fatal(err)
+	}
+	rec := httptest.NewRecorder()
+	handler.ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/readyz", nil))
+	if rec.Code != 500 || rec.Body.String() != `{"detail":"A server error occurred."}`+"\n" {
+		t.Errorf("got %d %s", rec.Code, rec.Body)
+	}
+	if !strings.Contains(log.String(), "level=ERROR") || !strings.Contains(log.String(), "nil pointer") ||
+		!strings.Contains(log.String(), "repository.go") {
+		t.Errorf("the log does not tell where: %s", log)
+	}
+}
+
+var quick = server.Timeouts{
+	Header: 200 * time.Millisecond, Read: 400 * time.Millisecond, Write: 5 * time.Second, Idle: time.Second,
+	Shutdown: 5 * time.Second,
+}
+
+// serve runs server.Serve with a handler until stop is called, which returns what Serve did.
+func serve(t *testing.T, handler http.Handler) (address string, stop func() error) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	t.Cleanup(cancel)
+	done := make(chan error, 1)
+	go func() { done <- server.Serve(ctx, listener, handler, quick, slog.New(slog.DiscardHandler)) }()
+	return listener.Addr().String(), func() error { cancel(); return <-done }
+}
+
+// exchange sends what it is given, and returns the status line and everything after the header.
+func exchange(t *testing.T, address string, send ...string) (status, body string) {
+	t.Helper()
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	for _, text := range send {
+		if _, err := io.WriteString(conn, text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := conn.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
+			return "closed", ""
+		}
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(resp.Body)
+	if err := errors.Join(err, resp.Body.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return resp.Status, string(text)
+}
+
+func TestSlowAndOversizedRequests(t *testing.T) {
+	t.Parallel()
+	handler := testserver.Start(t, testdb.SQLite(t)).Handler
+	address, stop := serve(t, handler)
+	const post = "POST /api-token-auth/ HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+	for name, test := range map[string]struct{ send, status, body string }{
+		"a header that does not end": {"GET /healthz HTTP/1.1\r\nHost: x\r\n", "closed", ""},
+		"a body that does not come":  {post + "Content-Length: 10\r\n\r\n{", "408 Request Timeout", "{\"detail\":\"The request body did not arrive in time.\"}\n"},
+		"a body that breaks off":     {post + "Transfer-Encoding: chunked\r\n\r\nzz\r\n", "400 Bad Request", "{\"detail\":\"The request body could not be read.\"}\n"},
+		"a huge header":              {"GET /healthz HTTP/1.1\r\nHost: x\r\nX: " + strings.Repeat("x", 32<<10) + "\r\n\r\n", "431 Request Header Fields Too Large", "431 Request Header Fields Too Large"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if status, body := exchange(t, address, test.send); status != test.status || body != test.body {
+				t.Errorf("got %s %q, want %s %q", status, body, test.status, test.body)
+			}
+		})
+	}
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestShutdownAnswersWhatIsUnderWay(t *testing.T) {
+	t.Parallel()
+	started, finish := make(chan struct{}), make(chan struct{})
+	address, stop := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		close(started)
+		<-finish
+		_, _ = io.WriteString(w, "done")
+	}))
+	answered := make(chan string, 1)
+	go func() {
+		_, body := exchange(t, address, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+		answered <- body
+	}()
+	<-started
+	stopped := make(chan error, 1)
+	go func() { stopped <- stop() }()
+	for deadline := time.Now().Add(5 * time.Second); ; { // until it takes no more connections
+		conn, err := net.Dial("tcp", address)
+		if err != nil {
+			break
+		}
+		_ = conn.Close()
+		if time.Now().After(deadline) {
+			t.Fatal("it still takes connections")
+		}
+	}
+	close(finish)
+	if body := <-answered; body != "done" {
+		t.Errorf("the request under way got %q", body)
+	}
+	if err := <-stopped; err != nil {
+		t.Error(err)
+	}
+}
