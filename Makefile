@@ -37,7 +37,6 @@ gen-check: # Whether gen/ is what openapi.yaml generates.
 
 vet:
 	go vet ./...
-	go vet -tags tools .
 
 lint:
 	go run $(GOLANGCI_LINT) run

@@ -306,17 +306,17 @@ func TestSimultaneousMigrations(t *testing.T) {
 			t.Parallel()
 			address := fresh(t)
 			var total atomic.Int32
-			var wg sync.WaitGroup
-			for range 8 {
+			var opened, wg sync.WaitGroup
+			const instances = 8
+			opened.Add(instances)
+			for range instances {
+				db := open(t, address)
 				wg.Go(func() {
-					db, err := repository.Open(t.Context(), address)
-					if err != nil {
-						t.Error(err)
-						return
-					}
+					opened.Done()
+					opened.Wait() // so that they all start at once
 					applied, err := db.Migrate(t.Context())
 					total.Add(int32(len(applied)))
-					if err := errors.Join(err, db.Ready(t.Context()), db.Close()); err != nil {
+					if err := errors.Join(err, db.Ready(t.Context())); err != nil {
 						t.Error(err)
 					}
 				})

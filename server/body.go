@@ -117,16 +117,12 @@ func isUTF8(charset string) bool {
 }
 
 func readLimited(c echo.Context, most int64) ([]byte, error) {
-	tooLarge := detailError{http.StatusRequestEntityTooLarge, fmt.Sprintf("The request body is larger than %d bytes.", most)}
-	if c.Request().ContentLength > most {
-		return nil, tooLarge
-	}
 	data, err := io.ReadAll(http.MaxBytesReader(c.Response().Writer, c.Request().Body, most))
 	if err == nil {
 		return data, nil
 	}
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return nil, tooLarge
+		return nil, detailError{http.StatusRequestEntityTooLarge, fmt.Sprintf("The request body is larger than %d bytes.", most)}
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return nil, errSlowBody

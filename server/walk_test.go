@@ -3,8 +3,13 @@ package server_test
 import (
 	"net/http"
 	"regexp"
+	"strings"
 	"testing"
 
+	"github.com/google/uuid"
+
+	"github.com/rollbook/rollbook/password"
+	"github.com/rollbook/rollbook/repository"
 	"github.com/rollbook/rollbook/test/testdb"
 	"github.com/rollbook/rollbook/test/testserver"
 )
@@ -116,6 +121,36 @@ func TestLoginAnswersAlike(t *testing.T) {
 				t.Errorf("got %d %s", got.Status, got.Text)
 			}
 		})
+	}
+}
+
+// An account that is not active, or has no password, is refused as if the password were wrong.
+func TestAccountsThatCannotLogIn(t *testing.T) {
+	s := sqlite(t)
+	encoded, err := password.New(testserver.CheapHashing).Encode(t.Context(), testserver.Password)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, user := range map[string]repository.User{
+		"active":      {Password: encoded, IsActive: true},
+		"inactive":    {Password: encoded},
+		"no password": {IsActive: true},
+	} {
+		user.ID, user.Username = uuid.New(), strings.ReplaceAll(name, " ", "")
+		token, key := repository.NewToken(user.ID)
+		if err := s.DB.Users().Create(t.Context(), user, token); err != nil {
+			t.Fatal(err)
+		}
+		status, read := 400, 200
+		if name == "active" {
+			status = 200
+		}
+		if name == "inactive" {
+			read = 401
+		}
+		body := map[string]string{"username": user.Username, "password": testserver.Password}
+		want(t, s.Do(testserver.Request{Method: "POST", Path: "/api-token-auth/", Body: body}), status, "")
+		want(t, s.Do(testserver.Request{Method: "GET", Path: "/api/v1/users/me/", Token: key}), read, "")
 	}
 }
 
