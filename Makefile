@@ -6,8 +6,6 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 COMMIT  ?= $(shell git rev-parse --short HEAD 2>/dev/null || echo none)
 LDFLAGS  = -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 
-OAPI_CODEGEN = go run github.com/oapi-codegen/oapi-codegen/v2/cmd/oapi-codegen
-
 .DEFAULT_GOAL = help
 .PHONY: help run build test gen check gen-check vet lint test-race
 
@@ -23,17 +21,21 @@ build: ## Build ./rollbook, one static file.
 test: ## Run the tests; what this machine lacks is skipped and named.
 	CGO_ENABLED=0 go run $(GOTESTSUM) --format pkgname --hide-summary output -- ./...
 
+GENERATE = go run github.com/oapi-codegen/oapi-codegen/v2/cmd/oapi-codegen -config gen/oapi-codegen.yaml \
+             -o $(1)/rollbook.gen.go openapi.yaml && \
+           go run github.com/oapi-codegen/oapi-codegen/v2/cmd/oapi-codegen -config gen/client/oapi-codegen.yaml \
+             -o $(1)/client/client.gen.go openapi.yaml
+
 gen: ## Generate gen/ from openapi.yaml.
-	$(OAPI_CODEGEN) -config gen/oapi-codegen.yaml openapi.yaml
-	$(OAPI_CODEGEN) -config gen/client/oapi-codegen.yaml openapi.yaml
+	$(call GENERATE,gen)
 
 check: gen-check vet lint test-race ## Check everything, as CI does; needs PostgreSQL and a C compiler.
 
-gen-check: # Whether gen/ is what openapi.yaml generates.
-	@cp -R gen $(or $(TMPDIR),/tmp)/rollbook-gen.$$$$ && trap "rm -rf $(or $(TMPDIR),/tmp)/rollbook-gen.$$$$" EXIT && \
-	$(MAKE) --no-print-directory gen && \
-	diff -ru $(or $(TMPDIR),/tmp)/rollbook-gen.$$$$ gen || \
-	{ echo "gen/ was not what openapi.yaml generates; it is now: look at it and commit it" >&2; exit 1; }
+gen-check: # Whether gen/ is what openapi.yaml generates, and nothing else.
+	@fresh=$$(mktemp -d) && trap 'rm -rf "$$fresh"' EXIT && mkdir "$$fresh/client" && \
+	cp gen/oapi-codegen.yaml "$$fresh" && cp gen/client/oapi-codegen.yaml "$$fresh/client" && \
+	$(call GENERATE,"$$fresh") && \
+	{ diff -r "$$fresh" gen || { echo "gen/ is not what openapi.yaml generates: run 'make gen'" >&2; exit 1; }; }
 
 vet:
 	go vet ./...

@@ -70,8 +70,8 @@ type CredentialsErrors struct {
 	Username *Messages `json:"username,omitempty"`
 }
 
-// Error A problem of the request as a whole.
-type Error struct {
+// ErrorDetail A problem of the request as a whole.
+type ErrorDetail struct {
 	// Detail What is wrong, for people to read.
 	//
 	// Example: Not found.
@@ -282,25 +282,25 @@ type UserUpdateErrors struct {
 }
 
 // ContentTooLarge A problem of the request as a whole.
-type ContentTooLarge = Error
+type ContentTooLarge = ErrorDetail
 
 // Forbidden A problem of the request as a whole.
-type Forbidden = Error
+type Forbidden = ErrorDetail
 
 // NotFound A problem of the request as a whole.
-type NotFound = Error
+type NotFound = ErrorDetail
 
 // RequestTimeout A problem of the request as a whole.
-type RequestTimeout = Error
+type RequestTimeout = ErrorDetail
 
 // ServiceUnavailable A problem of the request as a whole.
-type ServiceUnavailable = Error
+type ServiceUnavailable = ErrorDetail
 
 // Unauthorized A problem of the request as a whole.
-type Unauthorized = Error
+type Unauthorized = ErrorDetail
 
 // UnsupportedMediaType A problem of the request as a whole.
-type UnsupportedMediaType = Error
+type UnsupportedMediaType = ErrorDetail
 
 // LogInJSONRequestBody defines body for LogIn for application/json ContentType.
 type LogInJSONRequestBody = Credentials
@@ -535,19 +535,19 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 
 }
 
-type ContentTooLargeJSONResponse Error
+type ContentTooLargeJSONResponse ErrorDetail
 
-type ForbiddenJSONResponse Error
+type ForbiddenJSONResponse ErrorDetail
 
-type NotFoundJSONResponse Error
+type NotFoundJSONResponse ErrorDetail
 
-type RequestTimeoutJSONResponse Error
+type RequestTimeoutJSONResponse ErrorDetail
 
 type ServiceUnavailableResponseHeaders struct {
 	RetryAfter int
 }
 type ServiceUnavailableJSONResponse struct {
-	Body Error
+	Body ErrorDetail
 
 	Headers ServiceUnavailableResponseHeaders
 }
@@ -556,12 +556,12 @@ type UnauthorizedResponseHeaders struct {
 	WWWAuthenticate string
 }
 type UnauthorizedJSONResponse struct {
-	Body Error
+	Body ErrorDetail
 
 	Headers UnauthorizedResponseHeaders
 }
 
-type UnsupportedMediaTypeJSONResponse Error
+type UnsupportedMediaTypeJSONResponse ErrorDetail
 
 type LogInRequestObject struct {
 	JSONBody      *LogInJSONRequestBody

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -87,55 +86,43 @@ func TestMalformedOrTooCostly(t *testing.T) {
 	}
 }
 
-// One slot is held by hashes that take long; who waits beside them is turned away in time, and nobody else is.
+// Who finds all slots taken waits, and is turned away in time.
 func TestSlotsAreBounded(t *testing.T) {
 	t.Parallel()
-	slow := password.Params{Memory: 64 * 1024, Time: 4, Threads: 1}
-	hasher := password.New(password.Options{Params: slow, Slots: 1, Wait: time.Millisecond})
-	const callers = 8
-	errs := make(chan error, callers)
-	var wg sync.WaitGroup
-	for range callers {
-		wg.Go(func() {
-			_, err := hasher.Encode(t.Context(), "x")
-			errs <- err
-		})
+	hasher := password.New(password.Options{Params: cheap, Slots: 2, Wait: 10 * time.Millisecond})
+	encoded, err := hasher.Encode(t.Context(), "x")
+	if err != nil {
+		t.Fatal(err)
 	}
-	wg.Wait()
-	close(errs)
-	var busy int
-	for err := range errs {
-		if errors.Is(err, password.ErrBusy) {
-			busy++
-		} else if err != nil {
-			t.Error(err)
+	calls := map[string]func(context.Context) error{
+		"encode":              func(ctx context.Context) error { _, err := hasher.Encode(ctx, "x"); return err },
+		"verify":              func(ctx context.Context) error { _, err := hasher.Verify(ctx, encoded, "x"); return err },
+		"verify against \"\"": func(ctx context.Context) error { _, err := hasher.Verify(ctx, "", "x"); return err },
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	var releases []func()
+	for taken := range 3 {
+		for name, call := range calls {
+			if err := call(t.Context()); (taken == 2) != errors.Is(err, password.ErrBusy) {
+				t.Errorf("%s with %d of 2 slots taken: %v", name, taken, err)
+			}
+			if err := call(ended); taken == 2 && !errors.Is(err, context.Canceled) {
+				t.Errorf("%s within a context that has ended: %v", name, err)
+			}
+		}
+		if taken < 2 {
+			release, err := password.Acquire(hasher, t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			releases = append(releases, release)
 		}
 	}
-	if busy != callers-1 {
-		t.Errorf("%d of %d were turned away, want all but one", busy, callers)
-	}
-	if _, err := hasher.Encode(t.Context(), "x"); err != nil {
-		t.Errorf("the slot is free again: %v", err)
-	}
-}
-
-func TestWaitingEndsWithTheContext(t *testing.T) {
-	t.Parallel()
-	hasher := password.New(password.Options{Params: password.Params{Memory: 64 * 1024, Time: 8, Threads: 1}, Slots: 1})
-	started := make(chan struct{})
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		close(started)
-		if _, err := hasher.Encode(t.Context(), "x"); err != nil {
-			t.Error(err)
+	releases[0]()
+	for name, call := range calls {
+		if err := call(t.Context()); err != nil {
+			t.Errorf("%s with a slot free again: %v", name, err)
 		}
-	})
-	<-started
-	time.Sleep(20 * time.Millisecond) // long enough for the other to take the slot, shorter than it holds it
-	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
-	defer cancel()
-	if _, err := hasher.Encode(ctx, "x"); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("got %v, want the context's error", err)
 	}
-	wg.Wait()
 }

@@ -341,6 +341,12 @@ func TestBadAddressesAreExplained(t *testing.T) {
 		"postgres://u:hunter2@h:1/%zz":   "read the database address",
 		"postgres://u:hunter2%zz@h:1/db": "read the database address",
 		"postgres://u:hunter2@127.0.0.1:1/d?sslmode=disable": "cannot reach the database",
+		"postgres:password=hunter2 host=h":                   "must begin with postgres://",
+		"postgres://u:x@hunter2@h/d":                         "write @ / ? # in a name or password as",
+		"postgres://u:1/hunter2@h/d":                         "write @ / ? # in a name or password as",
+		"postgres://u:1?hunter2@h/d":                         "write @ / ? # in a name or password as",
+		"postgres://u:1#hunter2@h/d":                         "write @ / ? # in a name or password as",
+		"sqlite://tmp/x.db":                                  "needs a file",
 	} {
 		_, err := repository.Open(t.Context(), address)
 		if err == nil || !strings.Contains(err.Error(), want) {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -25,6 +26,9 @@ const (
 )
 
 func openPostgres(address string) (dialect, error) {
+	if err := checkEncoding(address); err != nil {
+		return dialect{}, err
+	}
 	config, err := pgx.ParseConfig(address)
 	if err != nil {
 		return dialect{}, fmt.Errorf("read the database address: %w", err)
@@ -39,6 +43,7 @@ func openPostgres(address string) (dialect, error) {
 	db.SetMaxIdleConns(postgresConnections)
 	db.SetConnMaxLifetime(postgresLifetime)
 	return dialect{
+		name:          fmt.Sprintf("postgres://%s/%s", net.JoinHostPort(config.Host, fmt.Sprint(config.Port)), config.Database),
 		gorm:          postgres.New(postgres.Config{Conn: db}),
 		sql:           db,
 		goose:         goose.DialectPostgres,
@@ -50,16 +55,31 @@ func openPostgres(address string) (dialect, error) {
 	}, nil
 }
 
+// checkEncoding refuses an address in which a character of the password would be taken for the end of it: what is left of
+// the password would then be taken for a host, and shown.
+func checkEncoding(address string) error {
+	_, rest, _ := strings.Cut(address, "//")
+	authority, tail := rest, ""
+	if end := strings.IndexAny(rest, "/?#"); end >= 0 {
+		authority, tail = rest[:end], rest[end:]
+	}
+	if strings.Count(authority, "@") > 1 || strings.ContainsAny(tail, "@#") {
+		return errors.New("read the database address: write @ / ? # in a name or password as %40 %2F %3F %23")
+	}
+	return nil
+}
+
 // passing are the classes of SQLSTATE that speak of the server's state and not of the statement: connection, resources,
 // operator intervention (PostgreSQL's Appendix A), and the rollbacks after which the same transaction may succeed.
 var passing = []string{"08", "40", "53", "57"}
 
 func postgresAway(err error) bool {
-	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok {
-		return slices.Contains(passing, pgErr.Code[:2]) || pgErr.Code == "25006" // read-only: a standby
-	}
 	if _, ok := errors.AsType[*pgconn.ConnectError](err); ok {
-		return true
+		return true // also where the server refuses: no such database, or a password that was changed
+	}
+	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok {
+		ofClass := func(class string) bool { return strings.HasPrefix(pgErr.Code, class) }
+		return slices.ContainsFunc(passing, ofClass) || pgErr.Code == "25006" // read-only: a standby
 	}
 	if _, ok := errors.AsType[net.Error](err); ok {
 		return true

@@ -29,6 +29,7 @@ type DB struct {
 
 // dialect is what differs between the databases.
 type dialect struct {
+	name       string // the address, as far as it may be shown
 	gorm       gorm.Dialector
 	sql        *sql.DB
 	goose      goose.Dialect
@@ -62,10 +63,10 @@ func Open(ctx context.Context, address string) (*DB, error) {
 }
 
 func opener(address string) (func(string) (dialect, error), error) {
-	switch scheme, _, _ := strings.Cut(address, ":"); scheme {
-	case "postgres", "postgresql":
+	switch {
+	case strings.HasPrefix(address, "postgres://"), strings.HasPrefix(address, "postgresql://"):
 		return openPostgres, nil
-	case "sqlite":
+	case strings.HasPrefix(address, "sqlite:"):
 		return openSQLite, nil
 	}
 	return nil, errors.New("the database address must begin with postgres://, or with sqlite: and a file")
@@ -95,6 +96,9 @@ func newDB(ctx context.Context, d dialect) (*DB, error) {
 	sources := provider.ListSources()
 	return &DB{gorm: g, sql: d.sql, dialect: d, goose: provider, newest: sources[len(sources)-1].Version}, nil
 }
+
+// Name is the address without the user's name and password.
+func (db *DB) Name() string { return db.dialect.name }
 
 // Close closes the connections; calls under way are waited for.
 func (db *DB) Close() error { return db.sql.Close() }

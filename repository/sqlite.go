@@ -34,8 +34,8 @@ var sqliteOptions = url.Values{
 
 func openSQLite(address string) (dialect, error) {
 	path := strings.TrimPrefix(address, "sqlite:")
-	if path == "" || strings.HasPrefix(path, ":memory:") {
-		return dialect{}, errors.New("the database address needs a file: sqlite:PATH")
+	if path == "" || strings.HasPrefix(path, ":memory:") || strings.HasPrefix(path, "//") {
+		return dialect{}, errors.New("the database address needs a file, as in sqlite:rollbook.db or sqlite:/var/lib/rollbook.db")
 	}
 	// SQLite would create the file too, but readable by all, and its error would not say what is wrong with the path.
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600) //nolint:gosec // the operator names it
@@ -53,6 +53,7 @@ func openSQLite(address string) (dialect, error) {
 	db.SetMaxOpenConns(sqliteConnections)
 	db.SetMaxIdleConns(sqliteConnections)
 	return dialect{
+		name:          address,
 		gorm:          sqliteDialector{gormsqlite.New(gormsqlite.Config{Conn: db})},
 		sql:           db,
 		goose:         goose.DialectSQLite3,

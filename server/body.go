@@ -107,10 +107,10 @@ func (op *operation) readBody(c echo.Context) (map[string]value, error) {
 	return nil, detailError{http.StatusUnsupportedMediaType, fmt.Sprintf(`Unsupported media type "%s" in request.`, header)}
 }
 
-// isUTF8 tells whether a charset, as a Content-Type names it, is UTF-8 or a part of it.
+// isUTF8 tells whether a charset is UTF-8 or a part of it, by any of the names that Python knows them by.
 func isUTF8(charset string) bool {
-	switch strings.ToLower(charset) {
-	case "", "utf-8", "utf8", "us-ascii", "ascii":
+	switch strings.NewReplacer("-", "", "_", "").Replace(strings.ToLower(charset)) {
+	case "", "utf8", "utf", "u8", "cp65001", "usascii", "ascii":
 		return true
 	}
 	return false

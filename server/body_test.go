@@ -59,7 +59,9 @@ func TestBodies(t *testing.T) {
 		"a boolean":                  {"application/json", "false", 400, `{"non_field_errors":["Invalid data. Expected a dictionary, but got bool."]}`},
 		"an integer":                 {"application/json", " -12 ", 400, `{"non_field_errors":["Invalid data. Expected a dictionary, but got int."]}`},
 		"a float":                    {"application/json", "1e3", 400, `{"non_field_errors":["Invalid data. Expected a dictionary, but got float."]}`},
-		"no texts":                   {"application/json", `{"username":17,"password":{},"first_name":[],"last_name":true,"email":null}`, 400, `{"email":["This field may not be null."],"first_name":["` + noString + `"],"last_name":["` + noString + `"],"password":["` + noString + `"],"username":["` + noString + `"]}`},
+		"no texts":                   {"application/json", `{"username":17,"password":{},"first_name":[],"last_name":true,"email":17}`, 400, `{"email":["Enter a valid email address."],"first_name":["` + noString + `"],"last_name":["` + noString + `"],"password":["` + noString + `"],"username":["` + noString + `"]}`},
+		"nulls":                      {"application/json", `{"username":null,"password":null,"email":null}`, 400, `{"email":["This field may not be null."],"password":["This field may not be null."],"username":["This field may not be null."]}`},
+		"UTF-8 by another name":      {"application/json; charset=UTF_8", `{"username":"UNIQUE"` + pw, 201, ""},
 		"the last of equal names":    {"application/json", `{"username":"a b","username":"UNIQUE"` + pw, 201, ""},
 		"names are told by case":     {"application/json", `{"Username":"x","USERNAME":"y"` + pw, 400, `{"username":["This field is required."]}`},
 		"all that is wrong":          {"application/json", `{"username":"a b\u0000\ud800` + strings.Repeat("x", 150) + `"` + pw, 400, `{"username":["` + badName + `","` + tooLong + `","` + noNUL + `","Surrogate characters are not allowed: U+D800."]}`},
@@ -87,7 +89,8 @@ func TestBodies(t *testing.T) {
 		"multipart, unlisted file":   {multi, person + part("photo", "x", `; filename="a.txt"`) + "--B--\r\n", 201, ""},
 		"multipart, no file name":    {multi, part("username", "UNIQUE", `; filename=""`) + part("password", "x", "") + "--B--\r\n", 201, ""},
 		"multipart, bad UTF-8":       {multi, person + part("first_name", "\xff", "") + "--B--\r\n", 400, `{"detail":"Multipart form parse error - the text is not UTF-8"}`},
-		"multipart, bad base64":      {multi, person + part("first_name", "*", "\r\nContent-Transfer-Encoding: base64") + "--B--\r\n", 400, malformed},
+		"multipart, a file as email": {multi, person + part("email", "x", `; filename="a"`) + "--B--\r\n", 400, `{"email":["Enter a valid email address."]}`},
+		"multipart, no disposition":  {multi, person + "--B\r\n\r\nx\r\n--B--\r\n", 201, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			unique := strings.NewReplacer("UNIQUE", "u"+fmt.Sprint(len(name), "-", len(test.body))+strings.Map(letters, name))
@@ -114,13 +117,15 @@ func TestCanonicalText(t *testing.T) {
 	s := sqlite(t)
 	id, token := s.Register("richard")
 	for name, test := range map[string]struct{ contentType, body, first, email string }{
-		"trimmed":           {"application/json", `{"first_name":" \u001c\u2003 Mary  Ann \n","email":"\ta@b.org "}`, "Mary  Ann", "a@b.org"},
-		"no more than that": {"application/json", `{"first_name":"\u200bA\ufeff","email":"A@B.ORG"}`, "\u200bA\ufeff", "A@B.ORG"},
-		"emptied":           {"application/json", `{"first_name":"  ","email":"  "}`, "", ""},
-		"from a form":       {form, "first_name=Zo%C3%AB+%2B&email=", "Zoë +", ""},
-		"from multipart":    {multi, part("first_name", " a=%41\r\nb ", "") + part("email", "", "") + "--B--", "a=%41\r\nb", ""},
-		"from base64":       {multi, part("first_name", "QW5u", "\r\nContent-Transfer-Encoding: Base64") + part("email", "", "") + "--B--", "Ann", ""},
-		"not from quoted":   {multi, part("first_name", "A=6En", "\r\nContent-Transfer-Encoding: quoted-printable") + part("email", "", "") + "--B--", "A=6En", ""},
+		"trimmed":             {"application/json", `{"first_name":" \u001c\u2003 Mary  Ann \n","email":"\ta@b.org "}`, "Mary  Ann", "a@b.org"},
+		"no more than that":   {"application/json", `{"first_name":"\u200bA\ufeff","email":"A@B.ORG"}`, "\u200bA\ufeff", "A@B.ORG"},
+		"emptied":             {"application/json", `{"first_name":"  ","email":"  "}`, "", ""},
+		"from a form":         {form, "first_name=Zo%C3%AB+%2B&email=", "Zoë +", ""},
+		"from multipart":      {multi, part("first_name", " a=%41\r\nb ", "") + part("email", "", "") + "--B--", "a=%41\r\nb", ""},
+		"from base64":         {multi, part("first_name", "QW5u", "\r\nContent-Transfer-Encoding: Base64") + part("email", "", "") + "--B--", "Ann", ""},
+		"not from bad base64": {multi, part("first_name", "Ann Lee", "\r\nContent-Transfer-Encoding: base64") + part("email", "", "") + "--B--", "Ann Lee", ""},
+		"from an attachment":  {multi, strings.Replace(part(" first_name ", "Ann", ""), "form-data", "attachment", 1) + part("email", "", "") + "--B--", "Ann", ""},
+		"not from quoted":     {multi, part("first_name", "A=6En", "\r\nContent-Transfer-Encoding: quoted-printable") + part("email", "", "") + "--B--", "A=6En", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := s.Do(testserver.Request{

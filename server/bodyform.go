@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"io"
 	"maps"
+	"mime"
 	"mime/multipart"
 	"net/http"
 	"strconv"
@@ -76,8 +77,12 @@ func multipartFields(data []byte, boundary string) (map[string]value, error) {
 		if err != nil {
 			return nil, errMultipart
 		}
-		name := part.FormName()
-		if part.FileName() != "" {
+		_, params, err := mime.ParseMediaType(part.Header.Get("Content-Disposition"))
+		if err != nil {
+			continue // it names no field
+		}
+		name := strings.TrimSpace(params["name"])
+		if params["filename"] != "" {
 			files[name] = value{other: json.RawMessage("{}")}
 			continue
 		}
@@ -94,11 +99,13 @@ func multipartFields(data []byte, boundary string) (map[string]value, error) {
 	return values, nil
 }
 
+// partText reads a part, and decodes it where it says that it is base64 and is.
 func partText(part *multipart.Part) (string, error) {
-	var from io.Reader = part
+	text, err := io.ReadAll(part)
 	if strings.EqualFold(part.Header.Get("Content-Transfer-Encoding"), "base64") {
-		from = base64.NewDecoder(base64.StdEncoding, part)
+		if decoded, err := base64.StdEncoding.DecodeString(string(text)); err == nil {
+			text = decoded
+		}
 	}
-	text, err := io.ReadAll(from)
 	return string(text), err
 }

@@ -57,7 +57,7 @@ func serveFile(c echo.Context, from fs.FS, name string) error {
 // relaxForDocs allows what the documentation needs: it is the same for everyone, and made of scripts and styles.
 func relaxForDocs(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		c.Response().Header().Set(echo.HeaderCacheControl, "no-cache") // look whether it is still the same
+		c.Response().Header().Set(echo.HeaderCacheControl, "no-cache") // another release brings another contract
 		c.Response().Header().Set(echo.HeaderContentSecurityPolicy, docsPolicy)
 		return next(c)
 	}

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/rollbook/rollbook/password"
 	"github.com/rollbook/rollbook/server"
+	"github.com/rollbook/rollbook/test/contract"
 	"github.com/rollbook/rollbook/test/testdb"
 	"github.com/rollbook/rollbook/test/testserver"
 )
@@ -34,6 +34,7 @@ func TestDatabaseAway(t *testing.T) {
 		{Method: "GET", Path: "/api/v1/users/me/", Token: token},
 		{Method: "GET", Path: "/api/v1/users/" + nobody + "/", Token: token},
 		{Method: "PATCH", Path: "/api/v1/users/" + id + "/", Token: token, Body: `{"first_name":"x"}`},
+		{Method: "PUT", Path: "/api/v1/users/" + id + "/", Token: token, Body: `{"first_name":"y"}`},
 		{Method: "POST", Path: "/api-token-auth/", Body: login},
 		{Method: "POST", Path: "/api/v1/users/", Body: strings.Replace(login, "richard", "other", 1)},
 		{Method: "GET", Path: "/readyz"},
@@ -50,7 +51,7 @@ func TestDatabaseAway(t *testing.T) {
 	want(t, s.Do(testserver.Request{Method: "GET", Path: "/healthz"}), 200, `{"status":"ok"}`)
 	want(t, s.Do(testserver.Request{Method: "GET", Path: "/nope"}), 404, "")
 	line.mend()
-	for i, status := range []int{200, 404, 200, 200, 201, 200, 204} {
+	for i, status := range []int{200, 404, 200, 200, 200, 201, 200, 204} {
 		want(t, s.Do(requests[i]), status, "")
 	}
 }
@@ -107,29 +108,37 @@ func newLine(t *testing.T, address string) line {
 	}
 }
 
+// Who waits too long for a hash is asked to come back. A login of an unknown name costs a hash as well.
 func TestBusyHashing(t *testing.T) {
 	t.Parallel()
-	s := testserver.StartHashing(t, testdb.SQLite(t), password.Options{
-		Params: password.Params{Memory: 64 << 10, Time: 4, Threads: 1}, Slots: 1, Wait: time.Millisecond,
-	})
-	const callers = 8
-	answers := make(chan testserver.Answer, callers)
-	for i := range callers {
-		go func() {
-			body := fmt.Sprintf(`{"username":"u%d","password":"Correct-Horse-9"}`, i)
-			answers <- s.Do(testserver.Request{Method: "POST", Path: "/api/v1/users/", Body: body})
-		}()
-	}
-	count := map[int]int{}
-	for range callers {
-		a := <-answers
-		count[a.Status]++
-		if a.Status == 503 && (a.Text != unavailable+"\n" || a.Header.Get("Retry-After") != "1") {
-			t.Errorf("got %s, Retry-After %q", a.Text, a.Header.Get("Retry-After"))
-		}
-	}
-	if count[201] == 0 || count[503] == 0 || count[201]+count[503] != callers {
-		t.Errorf("got %v, want some 201 and the rest 503", count)
+	for name, r := range map[string]testserver.Request{
+		"register":             {Method: "POST", Path: "/api/v1/users/", Body: `{"username":"u","password":"Correct-Horse-9"}`},
+		"log in, unknown name": {Method: "POST", Path: "/api-token-auth/", Body: `{"username":"u","password":"Correct-Horse-9"}`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := testserver.StartHashing(t, testdb.SQLite(t), password.Options{
+				Params: password.Params{Memory: 64 << 10, Time: 12, Threads: 1}, Slots: 1, Wait: 10 * time.Millisecond,
+			})
+			const callers = 4
+			answers := make(chan testserver.Answer, callers)
+			for range callers {
+				go func() { answers <- s.Do(r) }()
+			}
+			busy := 0
+			for range callers {
+				if a := <-answers; a.Status == 503 {
+					busy++
+					want(t, a, 503, unavailable)
+					if a.Header.Get("Retry-After") != "1" {
+						t.Errorf("Retry-After is %q", a.Header.Get("Retry-After"))
+					}
+				}
+			}
+			if busy == 0 || busy == callers {
+				t.Errorf("%d of %d were turned away, want some", busy, callers)
+			}
+		})
 	}
 }
 
@@ -198,25 +207,65 @@ func exchange(t *testing.T, address string, send ...string) (status, body string
 	if err := errors.Join(err, resp.Body.Close()); err != nil {
 		t.Fatal(err)
 	}
+	if resp.Header.Get("Content-Type") == "application/json" {
+		line, _, _ := strings.Cut(send[0], "\r\n")
+		method, path, _ := strings.Cut(strings.TrimSuffix(line, " HTTP/1.1"), " ")
+		if err := contract.Check(httptest.NewRequest(method, path, nil), resp, text); err != nil {
+			t.Error(err)
+		}
+	}
 	return resp.Status, string(text)
 }
 
-func TestSlowAndOversizedRequests(t *testing.T) {
+func TestSlowAndOversizedHeaders(t *testing.T) {
 	t.Parallel()
-	handler := testserver.Start(t, testdb.SQLite(t)).Handler
-	address, stop := serve(t, handler)
-	const post = "POST /api-token-auth/ HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+	address, stop := serve(t, testserver.Start(t, testdb.SQLite(t)).Handler)
 	for name, test := range map[string]struct{ send, status, body string }{
 		"a header that does not end": {"GET /healthz HTTP/1.1\r\nHost: x\r\n", "closed", ""},
-		"a body that does not come":  {post + "Content-Length: 10\r\n\r\n{", "408 Request Timeout", "{\"detail\":\"The request body did not arrive in time.\"}\n"},
-		"a body that breaks off":     {post + "Transfer-Encoding: chunked\r\n\r\nzz\r\n", "400 Bad Request", "{\"detail\":\"The request body could not be read.\"}\n"},
 		"a huge header":              {"GET /healthz HTTP/1.1\r\nHost: x\r\nX: " + strings.Repeat("x", 32<<10) + "\r\n\r\n", "431 Request Header Fields Too Large", "431 Request Header Fields Too Large"},
+		"a body that breaks off":     {"POST /api-token-auth/ HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", "400 Bad Request", "{\"detail\":\"The request body could not be read.\"}\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if status, body := exchange(t, address, test.send); status != test.status || body != test.body {
 				t.Errorf("got %s %q, want %s %q", status, body, test.status, test.body)
 			}
 		})
+	}
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+// Each operation that takes a body refuses one that is too slow, too large, or of another type.
+func TestBodiesThatAreNotTaken(t *testing.T) {
+	t.Parallel()
+	s := testserver.Start(t, testdb.SQLite(t))
+	id, token := s.Register("richard")
+	address, stop := serve(t, s.Handler)
+	for _, op := range []string{"POST /api/v1/users/", "POST /api-token-auth/", "PUT /api/v1/users/" + id + "/", "PATCH /api/v1/users/" + id + "/"} {
+		method, path, _ := strings.Cut(op, " ")
+		large := testserver.Request{Method: method, Path: path, Token: token, Body: strings.Repeat(" ", 64<<10+1)}
+		want(t, s.Do(large), 413, `{"detail":"The request body is larger than 65536 bytes."}`)
+		other := testserver.Request{Method: method, Path: path, Token: token, Body: "x", Header: map[string]string{"Content-Type": "text/plain"}}
+		want(t, s.Do(other), 415, `{"detail":"Unsupported media type \"text/plain\" in request."}`)
+
+		slow, writer := io.Pipe()
+		req, err := http.NewRequestWithContext(t.Context(), method, "http://"+address+path, slow)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Token "+token)
+		resp, err := testserver.Client(t).Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(resp.Body)
+		if err := errors.Join(err, resp.Body.Close(), writer.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if resp.StatusCode != 408 || string(text) != `{"detail":"The request body did not arrive in time."}`+"\n" {
+			t.Errorf("%s: got %d %s", op, resp.StatusCode, text)
+		}
 	}
 	if err := stop(); err != nil {
 		t.Error(err)

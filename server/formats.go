@@ -1,6 +1,7 @@
 package server
 
 import (
+	"fmt"
 	"net/netip"
 	"strings"
 	"unicode"
@@ -13,6 +14,8 @@ import (
 const (
 	formatUsername = "username"
 	formatPassword = "password"
+	formatEmail    = "email"
+	formatUUID     = "uuid"
 
 	maxEmail = 254 // Django's EmailField
 	maxLabel = 63  // of a domain name, RFC 1034
@@ -21,8 +24,8 @@ const (
 // formats checks what the contract says in words about the format of a text.
 var formats = map[string]openapi3.StringFormatValidator{
 	formatUsername: openapi3.NewCallbackValidator(checkUsername),
-	"email":        openapi3.NewCallbackValidator(checkEmail),
-	"uuid":         openapi3.NewCallbackValidator(func(text string) error { _, err := parseID(text); return err }),
+	formatEmail:    openapi3.NewCallbackValidator(checkEmail),
+	formatUUID:     openapi3.NewCallbackValidator(func(text string) error { _, err := parseID(text); return err }),
 }
 
 // formatError is what is wrong with a text of some format. The problems name no field yet.
@@ -45,7 +48,7 @@ func checkUsername(name string) error {
 func checkEmail(address string) error {
 	var found formatError
 	if utf8.RuneCountInString(address) > maxEmail {
-		found = append(found, problem{rank: ofLength, message: "Ensure this field has no more than 254 characters."})
+		found = append(found, problem{rank: ofLength, message: fmt.Sprintf(msgTooLong, maxEmail)})
 	}
 	if address != "" && !isEmail(address) {
 		found = append(found, problem{rank: ofOther, message: msgEmail})
@@ -72,8 +75,8 @@ func isEmail(address string) bool {
 	return err == nil && isDomain(ascii)
 }
 
-// idnaProfile maps names as Python's idna codec does, which Django uses: that of IDNA 2003.
-var idnaProfile = idna.New(idna.MapForLookup(), idna.Transitional(true), idna.StrictDomainName(false))
+// idnaProfile comes nearest to IDNA 2003, which Django's names go through in Python's codec.
+var idnaProfile = idna.New(idna.MapForLookup(), idna.BidiRule(), idna.Transitional(true), idna.StrictDomainName(false))
 
 func isAlphanumeric(r rune) bool {
 	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'

@@ -30,7 +30,10 @@ func (s *Server) logRequests(next echo.HandlerFunc) echo.HandlerFunc {
 			slog.Int("status", status),
 			slog.Duration("duration", time.Since(start)),
 		}
-		if err != nil && status >= http.StatusInternalServerError {
+		switch gone := c.Request().Context().Err() != nil; {
+		case gone: // the client has hung up, which is its right
+			attrs = append(attrs, slog.Bool("client_gone", gone))
+		case err != nil && status >= http.StatusInternalServerError:
 			level = slog.LevelError
 			attrs = append(attrs, slog.Any("error", err))
 		}

@@ -96,6 +96,9 @@ func violation(e *openapi3.SchemaError) []problem {
 	case "nullable":
 		return one(onlyOne, msgNull)
 	case "type":
+		if e.Schema.Format == formatEmail { // DRF's field for them has this one message
+			return one(onlyOne, msgEmail)
+		}
 		return one(onlyOne, msgNotString)
 	case "minLength":
 		if e.Value == "" {

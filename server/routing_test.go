@@ -75,6 +75,13 @@ func TestMethodsOfAPath(t *testing.T) {
 	}
 }
 
+// Django takes methods in any case, and browsers send some as they are written.
+func TestMethodsInLowerCase(t *testing.T) {
+	s := sqlite(t)
+	id, token := s.Register("richard")
+	want(t, s.Do(testserver.Request{Method: "patch", Path: "/api/v1/users/" + id + "/", Token: token, Body: `{"first_name":""}`}), 200, "")
+}
+
 func TestHeadIsGetWithoutABody(t *testing.T) {
 	s := sqlite(t)
 	id, token := s.Register("richard")
@@ -124,6 +131,8 @@ func TestHeaders(t *testing.T) {
 		}
 		seen[id] = true
 	}
+	s.Do(testserver.Request{Method: "GET", Path: "/api/v1/users/me/?auth_token=" + token, Token: token})
+	s.Do(testserver.Request{Method: "GET", Path: "/api-token-auth/" + token})
 	if strings.Contains(s.Log.String(), token) {
 		t.Error("the log holds a token")
 	}

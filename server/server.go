@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"strings"
 
 	"github.com/labstack/echo/v4"
 
@@ -51,7 +52,8 @@ func New(c Config) (http.Handler, error) {
 		return nil, fmt.Errorf("prepare the documentation: %w", err)
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		r.URL.RawPath = "" // a path is the same however it is escaped
+		r.URL.RawPath = ""                   // a path is the same however it is escaped
+		r.Method = strings.ToUpper(r.Method) // as Django does: browsers send "patch" as it is written
 		e.ServeHTTP(w, r)
 	}), nil
 }

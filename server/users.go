@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/google/uuid"
+	"golang.org/x/text/cases"
+	"golang.org/x/text/language"
 
 	"github.com/rollbook/rollbook/gen"
 	"github.com/rollbook/rollbook/repository"
@@ -85,8 +87,8 @@ func orEmpty(text *string) string {
 	return *text
 }
 
-// lowerDomain lower-cases what stands behind the last @ of an email address.
+// lowerDomain lower-cases what stands behind the last @ of an email address, by Unicode's full rules, as Python does.
 func lowerDomain(email string) string {
 	at := strings.LastIndexByte(email, '@') + 1
-	return email[:at] + strings.ToLower(email[at:])
+	return email[:at] + cases.Lower(language.Und).String(email[at:])
 }

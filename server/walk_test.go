@@ -112,7 +112,7 @@ func TestLoginAnswersAlike(t *testing.T) {
 		"unknown":              {"nobody", testserver.Password, 400},
 		"wrong":                {"richard", "nope", 400},
 		"spaces round it":      {"richard", " " + testserver.Password, 400},
-		"NUL is no end":        {"richard", testserver.Password + "x", 400},
+		"one letter more":      {"richard", testserver.Password + "x", 400},
 	} {
 		t.Run(name, func(t *testing.T) {
 			body := map[string]string{"username": test.username, "password": test.password}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -51,12 +52,15 @@ func exitCode(err error) int {
 type process struct {
 	cmd  *exec.Cmd
 	base string
+	log  *testserver.Log
 }
 
 // start runs `rollbook serve` on a free port and waits for its start message.
-func start(t *testing.T, address string) process {
+func start(t *testing.T, address string, env ...string) process {
 	t.Helper()
-	cmd := program(t, []string{"ADDR=127.0.0.1:0", "DATABASE_URL=" + address}, "serve")
+	cmd := program(t, append(env, "ADDR=127.0.0.1:0", "DATABASE_URL="+address), "serve")
+	log := &testserver.Log{}
+	cmd.Stderr = log
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -67,7 +71,8 @@ func start(t *testing.T, address string) process {
 	lines := bufio.NewScanner(out)
 	for lines.Scan() {
 		if words := strings.Fields(lines.Text()); len(words) == 2 && words[0] == "API" {
-			return process{cmd, strings.TrimSuffix(words[1], "/api/v1/")}
+			go func() { _, _ = io.Copy(log, out) }() // until the process ends
+			return process{cmd, strings.TrimSuffix(words[1], "/api/v1/"), log}
 		}
 	}
 	t.Fatalf("it ended without saying where it serves: %v", cmd.Wait())
@@ -138,7 +143,34 @@ func TestAcknowledgedIsKept(t *testing.T) {
 		if err := second.cmd.Wait(); err != nil {
 			t.Errorf("told to end: %v", err)
 		}
+		for _, secret := range []string{testserver.Password, "argon2id", tokens[0], tokens[1]} {
+			if strings.Contains(first.log.String()+second.log.String(), secret) {
+				t.Errorf("it has printed %s", secret)
+			}
+		}
 	})
+}
+
+func TestHashWait(t *testing.T) {
+	t.Parallel()
+	for wait, busy := range map[string]bool{"1ms": true, "1m": false} {
+		p := start(t, testdb.SQLite(t), "HASH_WAIT="+wait)
+		const callers = 16
+		statuses := make(chan int, callers)
+		for i := range callers {
+			go func() {
+				status, _ := p.send(t, "POST", "/api/v1/users/", "", fmt.Sprintf(`{"username":"u%d","password":"x"}`, i))
+				statuses <- status
+			}()
+		}
+		count := map[int]int{}
+		for range callers {
+			count[<-statuses]++
+		}
+		if (count[503] > 0) != busy || count[201]+count[503] != callers {
+			t.Errorf("HASH_WAIT=%s: %v", wait, count)
+		}
+	}
 }
 
 func TestErrorsAreOneClearLine(t *testing.T) {

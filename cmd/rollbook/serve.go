@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/url"
-	"strings"
 
 	"github.com/rollbook/rollbook/password"
 	"github.com/rollbook/rollbook/repository"
@@ -32,7 +30,7 @@ func (s serve) Run(ctx context.Context, o output) (err error) {
 	}
 	base := "http://" + reachable(listener.Addr())
 	if _, err := fmt.Fprintf(o.out, "Rollbook %s\n  API       %s/api/v1/\n  docs      %s/docs/\n  database  %s (%d migrations applied)\n",
-		version, base, base, withoutPassword(s.DatabaseURL), len(applied)); err != nil {
+		version, base, base, db.Name(), len(applied)); err != nil {
 		return err
 	}
 	return server.Serve(ctx, listener, handler, server.DefaultTimeouts, log)
@@ -72,16 +70,4 @@ func reachable(address net.Addr) string {
 		return fmt.Sprintf("localhost:%d", tcp.Port)
 	}
 	return address.String()
-}
-
-// withoutPassword is a database address as it may be shown.
-func withoutPassword(address string) string {
-	if strings.HasPrefix(address, "sqlite:") {
-		return address
-	}
-	u, err := url.Parse(address)
-	if err != nil {
-		return "postgres"
-	}
-	return "postgres://" + u.Host + u.Path
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -56,6 +57,12 @@ var load = sync.OnceValues(func() (*openapi3.T, error) {
 	return doc, nil
 })
 
+// documentation is what is served beside the contract's operations.
+var documentation = []string{
+	"/", "/docs", "/docs/", "/docs/init.js", "/docs/swagger-ui.css", "/docs/swagger-ui-bundle.js", "/docs/favicon-32x32.png",
+	"/openapi.yaml", "/openapi.json",
+}
+
 // Check returns what the contract has against an answer, whose body has been read. The documentation and the contract
 // file are no part of it.
 func Check(req *http.Request, resp *http.Response, body []byte) error {
@@ -64,14 +71,16 @@ func Check(req *http.Request, resp *http.Response, body []byte) error {
 		return err
 	}
 	path := req.URL.Path
-	if path == "/" || strings.HasPrefix(path, "/docs") || strings.HasPrefix(path, "/openapi.") {
+	if slices.Contains(documentation, path) && (req.Method == http.MethodGet || req.Method == http.MethodHead) {
 		return nil
 	}
 	if resp.Header.Get("X-Request-Id") == "" {
 		return errors.New("there is no X-Request-Id")
 	}
-	item, route, params := find(doc, path, req.Method)
+	item, route, params := find(doc, path, strings.ToUpper(req.Method))
 	switch {
+	case slices.Contains(documentation, path):
+		return checkRouterError(resp, body, req.Method, http.StatusMethodNotAllowed)
 	case item == nil:
 		return checkRouterError(resp, body, req.Method, http.StatusNotFound)
 	case req.Method == http.MethodOptions:
@@ -87,9 +96,17 @@ func Check(req *http.Request, resp *http.Response, body []byte) error {
 			IncludeResponseStatus: true,
 			MultiError:            true,
 			ExcludeResponseBody:   req.Method == http.MethodHead,
+			SchemaValidationOptions: []openapi3.SchemaValidationOption{
+				openapi3.WithStringFormatValidator("uuid", openapi3.NewRegexpFormatValidator(openapi3.FormatOfStringForUUIDOfRFC4122)),
+			},
 		},
 	}
 	input.SetBodyBytes(body)
+	for _, line := range exercised(route.Operation, req, resp.StatusCode) {
+		if err := note()(line); err != nil {
+			return err
+		}
+	}
 	if resp.StatusCode == http.StatusNoContent && len(body) > 0 {
 		return errors.New("204 with a body")
 	}

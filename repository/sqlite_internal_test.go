@@ -1,0 +1,101 @@
+package repository
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/google/uuid"
+	"gorm.io/gorm"
+)
+
+// openFile opens a fresh, migrated SQLite file.
+func openFile(t *testing.T) (db *DB, path string) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "rollbook.db")
+	db, err := Open(t.Context(), "sqlite:"+path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if _, err := db.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return db, path
+}
+
+// What makes the file durable, private and consistent are settings that nothing else would miss.
+func TestSQLiteSettings(t *testing.T) {
+	t.Parallel()
+	db, path := openFile(t)
+	for pragma, want := range map[string]string{
+		"journal_mode": "wal", "synchronous": "2", "foreign_keys": "1", "busy_timeout": "5000",
+	} {
+		var got string
+		if err := db.sql.QueryRow("PRAGMA " + pragma).Scan(&got); err != nil || got != want {
+			t.Errorf("%s is %s, %v; want %s", pragma, got, err, want)
+		}
+	}
+	for _, suffix := range []string{"", "-wal", "-shm", ".lock"} {
+		info, err := os.Stat(path + suffix)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Mode().Perm() != 0o600 {
+			t.Errorf("%s can be read by others: %s", info.Name(), info.Mode())
+		}
+	}
+}
+
+// Transactions that read before they write wait for each other, too.
+func TestSQLiteTransactionsWait(t *testing.T) {
+	t.Parallel()
+	db, _ := openFile(t)
+	var wg sync.WaitGroup
+	for i := range 16 {
+		wg.Go(func() {
+			err := db.gorm.Transaction(func(tx *gorm.DB) error {
+				var count int64
+				if err := tx.Model(&User{}).Count(&count).Error; err != nil {
+					return err
+				}
+				return tx.Create(&User{ID: uuid.New(), Username: fmt.Sprint(count, "-", i)}).Error
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// The file holds a token's SHA-256, and its key nowhere.
+func TestKeysAreNotStored(t *testing.T) {
+	t.Parallel()
+	db, path := openFile(t)
+	user := User{ID: uuid.New(), Username: "richard"}
+	token, key := NewToken(user.ID)
+	if err := db.Users().Create(t.Context(), user, token); err != nil {
+		t.Fatal(err)
+	}
+	var stored []byte
+	for _, suffix := range []string{"", "-wal"} {
+		text, err := os.ReadFile(path + suffix)
+		if err != nil {
+			t.Fatal(err)
+		}
+		stored = append(stored, text...)
+	}
+	digest := sha256.Sum256([]byte(key))
+	if !bytes.Contains(stored, digest[:]) || bytes.Contains(stored, []byte(key)) {
+		t.Error("the file does not hold the digest, or it holds the key")
+	}
+}
