@@ -1,16 +1,18 @@
 # Versions of the tools that go.mod does not hold.
 GOLANGCI_LINT = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 GOTESTSUM     = gotest.tools/gotestsum@v1.13.0
+OASDIFF       = github.com/oasdiff/oasdiff@v1.36.0
+OGEN          = github.com/ogen-go/ogen/cmd/ogen@v1.24.0
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 COMMIT  ?= $(shell git rev-parse --short HEAD 2>/dev/null || echo none)
 LDFLAGS  = -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 
 .DEFAULT_GOAL = help
-.PHONY: help run build test gen check gen-check vet lint test-race
+.PHONY: help run build test gen check gen-check vet lint contract-lint contract-breaking contract-release test-race fuzz npm sdk
 
 help: ## Show what there is to make.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: ## Run the server, on SQLite unless DATABASE_URL says otherwise.
 	CGO_ENABLED=0 go run -ldflags "$(LDFLAGS)" ./cmd/rollbook serve
@@ -29,7 +31,7 @@ GENERATE = go run github.com/oapi-codegen/oapi-codegen/v2/cmd/oapi-codegen -conf
 gen: ## Generate gen/ from openapi.yaml.
 	$(call GENERATE,gen)
 
-check: gen-check vet lint test-race ## Check everything, as CI does; needs PostgreSQL and a C compiler.
+check: gen-check vet lint contract-lint contract-breaking sdk test-race ## Check everything, as CI does.
 
 gen-check: # Whether gen/ is what openapi.yaml generates, and nothing else.
 	@fresh=$$(mktemp -d) && trap 'rm -rf "$$fresh"' EXIT && mkdir "$$fresh/client" && \
@@ -43,5 +45,38 @@ vet:
 lint:
 	go run $(GOLANGCI_LINT) run
 
-test-race:
-	CI=true CGO_ENABLED=1 go run $(GOTESTSUM) --format pkgname --hide-summary output -- -race ./...
+contract-lint: npm # Whether openapi.yaml is good style.
+	REDOCLY_TELEMETRY=off $(NPM_BIN)/redocly lint --config test/redocly.yaml openapi.yaml
+
+contract-breaking: # Whether openapi.yaml breaks clients of the released one.
+	go run $(OASDIFF) breaking --fail-on WARN test/contract/released.yaml openapi.yaml
+
+contract-release: ## Make openapi.yaml the contract that later ones may not break.
+	cp openapi.yaml test/contract/released.yaml
+
+test-race: npm # The tests with the race detector, and how much of the contract they exercise.
+	@notes=$$(mktemp -d) && trap 'rm -rf "$$notes"' EXIT && \
+	CONTRACT_COVERAGE=$$notes CI=true CGO_ENABLED=1 \
+	  go run $(GOTESTSUM) --format pkgname --hide-summary output -- -race ./... && \
+	go run ./test/contract/coverage "$$notes"
+
+fuzz: ## Try CHECKS random requests (100000), and FUZZTIME (1m) on each fuzz target.
+	go test ./test/contract -run TestRandomRequests -timeout 0 -rapid.checks=$(or $(CHECKS),100000) -rapid.seed=0
+	for target in FuzzCanonicalBody FuzzAuthorization; do \
+	  go test ./server -run '^$$' -fuzz $$target -fuzztime $(or $(FUZZTIME),1m) || exit 1; done
+
+NPM_BIN = test/node_modules/.bin
+
+npm: test/node_modules/.package-lock.json # The tools from npm, at the versions of test/package-lock.json.
+
+test/node_modules/.package-lock.json: test/package-lock.json
+	cd test && npm ci
+
+sdk: npm ## Generate clients from openapi.yaml with other generators, and compile them.
+	rm -rf test/sdk/generated test/sdk/build test/sdk/ogen/api
+	$(NPM_BIN)/openapi-typescript openapi.yaml -o test/sdk/generated/openapi-typescript/api.ts
+	$(NPM_BIN)/openapi-ts -i openapi.yaml -o test/sdk/generated/hey-api -c @hey-api/client-fetch --no-log-file
+	$(NPM_BIN)/orval --config test/sdk/orval.config.cjs
+	$(NPM_BIN)/swagger-typescript-api generate -p openapi.yaml -o test/sdk/generated/swagger-typescript-api -n api.ts --silent
+	$(NPM_BIN)/tsc -p test
+	cd test/sdk/ogen && go run $(OGEN) --target api --package api --clean ../../../openapi.yaml && go vet ./...

@@ -1,0 +1,6 @@
+module.exports = {
+  rollbook: {
+    input: "../../openapi.yaml",
+    output: { target: "generated/orval/api.ts", client: "fetch" },
+  },
+};
