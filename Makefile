@@ -9,7 +9,7 @@ COMMIT  ?= $(shell git rev-parse --short HEAD 2>/dev/null || echo none)
 LDFLAGS  = -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 
 .DEFAULT_GOAL = help
-.PHONY: help run build test gen check gen-check vet lint contract-lint contract-breaking contract-release test-race fuzz npm sdk
+.PHONY: help run build test gen check gen-check vet lint contract-lint contract-breaking contract-release test-race fuzz screenshot npm sdk
 
 help: ## Show what there is to make.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,6 +64,9 @@ fuzz: ## Try CHECKS random requests (100000), and FUZZTIME (1m) on each fuzz tar
 	go test ./test/contract -run TestRandomRequests -timeout 0 -rapid.checks=$(or $(CHECKS),100000) -rapid.seed=0
 	for target in FuzzCanonicalBody FuzzAuthorization; do \
 	  go test ./server -run '^$$' -fuzz $$target -fuzztime $(or $(FUZZTIME),1m) || exit 1; done
+
+screenshot: ## Take the picture of the documentation that the README shows; needs Chromium.
+	go test ./test/browser -count=1 -run 'TestDocumentation$$' -screenshot "$(CURDIR)/docs/swagger-ui.png"
 
 NPM_BIN = test/node_modules/.bin
 

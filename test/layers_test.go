@@ -26,6 +26,7 @@ var allowed = map[string][]string{
 	"/test":                   {},
 	"/test/contract":          {""},
 	"/test/contract/coverage": {"/test/contract"},
+	"/test/browser":           {"/test/testdb"},
 	"/test/sdk":               {},
 	"/test/parity":            {},
 	"/test/testdb":            {"/repository"},
