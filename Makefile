@@ -21,7 +21,7 @@ build: ## Build ./rollbook, one static file.
 	CGO_ENABLED=0 go build -trimpath -ldflags "$(LDFLAGS)" -o rollbook ./cmd/rollbook
 
 test: ## Run the tests; what this machine lacks is skipped and named.
-	CGO_ENABLED=0 go run $(GOTESTSUM) --format pkgname --hide-summary output -- ./...
+	CGO_ENABLED=0 go run $(GOTESTSUM) --format pkgname -- ./...
 
 GENERATE = go run github.com/oapi-codegen/oapi-codegen/v2/cmd/oapi-codegen -config gen/oapi-codegen.yaml \
              -o $(1)/rollbook.gen.go openapi.yaml && \
@@ -57,7 +57,7 @@ contract-release: ## Make openapi.yaml the contract that later ones may not brea
 test-race: npm # The tests with the race detector, and how much of the contract they exercise.
 	@notes=$$(mktemp -d) && trap 'rm -rf "$$notes"' EXIT && \
 	CONTRACT_COVERAGE=$$notes CI=true CGO_ENABLED=1 \
-	  go run $(GOTESTSUM) --format pkgname --hide-summary output -- -race ./... && \
+	  go run $(GOTESTSUM) --format pkgname -- -race ./... && \
 	go run ./test/contract/coverage "$$notes"
 
 fuzz: ## Try CHECKS random requests (100000), and FUZZTIME (1m) on each fuzz target.

@@ -26,10 +26,11 @@ var allowed = map[string][]string{
 	"/test":                   {},
 	"/test/contract":          {""},
 	"/test/contract/coverage": {"/test/contract"},
-	"/test/browser":           {"/test/testdb"},
+	"/test/need":              {},
+	"/test/browser":           {"/test/need"},
 	"/test/sdk":               {},
 	"/test/parity":            {},
-	"/test/testdb":            {"/repository"},
+	"/test/testdb":            {"/repository", "/test/need"},
 	"/test/testserver":        {"/password", "/repository", "/server", "/test/contract"},
 }
 

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rollbook/rollbook/test/need"
 	"github.com/rollbook/rollbook/test/testdb"
 	"github.com/rollbook/rollbook/test/testserver"
 )
@@ -21,11 +22,8 @@ var (
 // ids and tokens are others each time.
 func TestReadmeWorksAsPasted(t *testing.T) {
 	t.Parallel()
-	for _, tool := range []string{"bash", "curl"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			testdb.Missing(t, "no "+tool)
-		}
-	}
+	bash := need.Program(t, "bash")
+	need.Program(t, "curl")
 	readme, err := os.ReadFile("../README.md")
 	if err != nil {
 		t.Fatal(err)
@@ -41,7 +39,7 @@ func TestReadmeWorksAsPasted(t *testing.T) {
 		want.WriteString(strings.TrimSpace(block[2]) + end)
 	}
 	s := testserver.Start(t, testdb.SQLite(t))
-	cmd := exec.CommandContext(t.Context(), "bash", "-e", "-u", "-o", "pipefail", "-c",
+	cmd := exec.CommandContext(t.Context(), bash, "-e", "-u", "-o", "pipefail", "-c",
 		strings.ReplaceAll(script.String(), "http://127.0.0.1:8000", s.URL))
 	out, err := cmd.CombinedOutput()
 	if err != nil {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"os/exec"
 	"strings"
 	"sync"
 	"testing"
@@ -18,7 +17,7 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 
-	"github.com/rollbook/rollbook/test/testdb"
+	"github.com/rollbook/rollbook/test/need"
 )
 
 // timeout bounds all that one test does with its page.
@@ -40,7 +39,7 @@ func Open(t testing.TB) *Page {
 	t.Helper()
 	p := &Page{t: t}
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.ExecPath(chromium(t)), chromedp.NoSandbox,
+		chromedp.ExecPath(need.Program(t, "chromium", "chromium-browser", "google-chrome")), chromedp.NoSandbox,
 		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true))
 	ctx, cancel := context.WithTimeout(t.Context(), timeout)
 	t.Cleanup(cancel)
@@ -54,17 +53,6 @@ func Open(t testing.TB) *Page {
 		return err
 	}))
 	return p
-}
-
-func chromium(t testing.TB) string {
-	t.Helper()
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
-		if path, err := exec.LookPath(name); err == nil {
-			return path
-		}
-	}
-	testdb.Missing(t, "no Chromium")
-	return ""
 }
 
 func (p *Page) listen(event any) {

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rollbook/rollbook/test/need"
 	"github.com/rollbook/rollbook/test/testdb"
 	"github.com/rollbook/rollbook/test/testserver"
 )
@@ -133,9 +134,8 @@ func startPrism(t *testing.T, upstream string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := exec.LookPath(prism); err != nil {
-		testdb.Missing(t, "no Prism: run `make npm`")
-	}
+	need.Program(t, "node")
+	need.File(t, prism, "run `make npm`")
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

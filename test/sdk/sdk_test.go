@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/rollbook/rollbook/gen/client"
+	"github.com/rollbook/rollbook/test/need"
 	"github.com/rollbook/rollbook/test/testdb"
 	"github.com/rollbook/rollbook/test/testserver"
 )
@@ -18,17 +19,13 @@ import (
 // The clients in TypeScript do what the one in Go does below; `make sdk` generates and compiles them.
 func TestTypeScriptRoundTrips(t *testing.T) {
 	t.Parallel()
-	if _, err := exec.LookPath("node"); err != nil {
-		testdb.Missing(t, "no Node.js")
-	}
+	node := need.Program(t, "node")
 	s := testserver.Start(t, testdb.SQLite(t))
 	for _, name := range []string{"openapi-fetch", "hey-api"} {
 		t.Run(name, func(t *testing.T) {
 			script := "build/roundtrip/" + name + ".js"
-			if _, err := os.Stat(script); err != nil {
-				testdb.Missing(t, "no generated clients: run `make sdk`")
-			}
-			cmd := exec.CommandContext(t.Context(), "node", script)
+			need.File(t, script, "run `make sdk`")
+			cmd := exec.CommandContext(t.Context(), node, script)
 			cmd.Env = append(os.Environ(), "BASE_URL="+s.URL)
 			if out, err := cmd.CombinedOutput(); err != nil || !strings.HasSuffix(string(out), "ok\n") {
 				t.Errorf("%v: %s", err, out)

@@ -65,7 +65,7 @@ func findPrograms() (string, error) {
 			return folder, nil
 		}
 	}
-	return "", errors.New("no PostgreSQL: set TEST_DATABASE_URL, or install it")
+	return "", errors.New("PostgreSQL: install it, or set TEST_DATABASE_URL")
 }
 
 func isFile(path string) bool {

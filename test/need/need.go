@@ -1,0 +1,38 @@
+// Package need tells aloud what a test lacks on this machine.
+package need
+
+import (
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// Skip skips a test that lacks something, and fails it under CI=true.
+func Skip(t testing.TB, lacking string) {
+	t.Helper()
+	if os.Getenv("CI") == "true" {
+		t.Fatalf("under CI=true this test may not be skipped: no %s", lacking)
+	}
+	t.Skipf("SKIPPED: no %s", lacking)
+}
+
+// Program returns the path of the first of these programs that there is. Where there is none, the test is skipped.
+func Program(t testing.TB, names ...string) string {
+	t.Helper()
+	for _, name := range names {
+		if path, err := exec.LookPath(name); err == nil {
+			return path
+		}
+	}
+	Skip(t, strings.Join(names, " or "))
+	return ""
+}
+
+// File skips a test where there is no such file; how tells how to make it.
+func File(t testing.TB, path, how string) {
+	t.Helper()
+	if _, err := os.Stat(path); err != nil {
+		Skip(t, path+": "+how)
+	}
+}
