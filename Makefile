@@ -81,5 +81,6 @@ sdk: npm ## Generate clients from openapi.yaml with other generators, and compil
 	$(NPM_BIN)/openapi-ts -i openapi.yaml -o test/sdk/generated/hey-api -c @hey-api/client-fetch --no-log-file
 	$(NPM_BIN)/orval --config test/sdk/orval.config.cjs
 	$(NPM_BIN)/swagger-typescript-api generate -p openapi.yaml -o test/sdk/generated/swagger-typescript-api -n api.ts --silent
+	! grep -nE '[<:,] ?any\b' $(addprefix test/sdk/generated/,openapi-typescript/api.ts orval/api.ts hey-api/types.gen.ts hey-api/sdk.gen.ts) | grep -v ' \* '
 	$(NPM_BIN)/tsc -p test
 	cd test/sdk/ogen && go run $(OGEN) --target api --package api --clean ../../../openapi.yaml && go vet ./...

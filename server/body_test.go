@@ -82,6 +82,7 @@ func TestBodies(t *testing.T) {
 		"multipart":                  {multi, "preamble\r\n" + part("username", "a b", "") + person + "--B--\r\nepilogue", 201, ""},
 		"multipart without boundary": {"multipart/form-data", person + "--B--\r\n", 400, `{"detail":"Multipart form parse error - Invalid boundary in multipart: None"}`},
 		"multipart cut off":          {multi, person[:len(person)-4], 400, malformed},
+		"multipart cut at a part":    {multi, person + "--B\r\n", 400, malformed},
 		"multipart without an end":   {multi, person, 400, malformed},
 		"multipart of garbage":       {multi, "garbage", 400, malformed},
 		"multipart of nothing":       {multi, "--B--\r\n", 400, required},

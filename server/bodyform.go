@@ -67,11 +67,15 @@ func multipartFields(data []byte, boundary string) (map[string]value, error) {
 	if boundary == "" {
 		return nil, errNoBoundary
 	}
+	last := []byte("--" + boundary + "--")
+	if !bytes.HasPrefix(data, last) && !bytes.Contains(data, append([]byte{'\n'}, last...)) {
+		return nil, errMultipart // the reader takes some bodies without an end
+	}
 	values, files := map[string]value{}, map[string]value{}
 	reader := multipart.NewReader(bytes.NewReader(data), boundary)
 	for {
 		part, err := reader.NextRawPart()
-		if err == io.EOF { //nolint:errorlint // a wrapped EOF is that of a body without an end
+		if err == io.EOF { //nolint:errorlint // a wrapped one is that of a body whose end is malformed
 			break
 		}
 		if err != nil {
