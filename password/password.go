@@ -1,13 +1,13 @@
-// Package password encodes and verifies passwords with argon2id, in a bounded number of slots.
+// Package password encodes and verifies passwords, in a bounded number of slots, and says which are good enough.
 package password
 
 import (
 	"context"
 	"crypto/rand"
-	"crypto/subtle"
 	"errors"
 	"fmt"
 	"runtime"
+	"strings"
 	"time"
 
 	"golang.org/x/crypto/argon2"
@@ -48,6 +48,7 @@ type Options struct {
 // hash at any time, so that the memory they take stays the same under any load.
 type Hasher struct {
 	params Params
+	dummy  verifier // takes the time that a password of today's cost does, and never agrees
 	slots  chan struct{}
 	wait   time.Duration
 }
@@ -63,10 +64,15 @@ func New(o Options) *Hasher {
 	if o.Wait == 0 {
 		o.Wait = 5 * time.Second
 	}
-	return &Hasher{params: o.Params, slots: make(chan struct{}, o.Slots), wait: o.Wait}
+	dummy := func(plain string) bool {
+		derive(plain, make([]byte, saltBytes), o.Params)
+		return false
+	}
+	return &Hasher{params: o.Params, dummy: dummy, slots: make(chan struct{}, o.Slots), wait: o.Wait}
 }
 
-// Encode returns a password as a PHC string, under a salt of its own. It is ErrBusy where no slot became free in time.
+// Encode returns a password as an argon2id PHC string, under a salt of its own. It is ErrBusy where no slot became free
+// in time.
 func (h *Hasher) Encode(ctx context.Context, plain string) (string, error) {
 	salt := make([]byte, saltBytes)
 	_, _ = rand.Read(salt) // never fails: it ends the program rather
@@ -75,17 +81,18 @@ func (h *Hasher) Encode(ctx context.Context, plain string) (string, error) {
 		return "", err
 	}
 	defer release()
-	return phc{h.params, salt, derive(plain, salt, h.params, keyBytes)}.String(), nil
+	key := derive(plain, salt, h.params)
+	return phcPrefix(h.params) + phcBase64.EncodeToString(salt) + "$" + phcBase64.EncodeToString(key), nil
 }
 
-// Verify tells whether encoded was made from plain. Where encoded is empty the answer is no, after the time that a
-// password of today's cost takes. It is ErrBusy where no slot became free in time, and ErrMalformed where encoded
-// cannot be read.
+// Verify tells whether encoded was made from plain, by Encode or by Django. Where encoded is empty, or one of Django's
+// marks that there is no password (they begin with !), the answer is no, after the time that a password of today's cost
+// takes. It is ErrBusy where no slot became free in time, and ErrMalformed where encoded cannot be read.
 func (h *Hasher) Verify(ctx context.Context, encoded, plain string) (bool, error) {
-	stored := phc{params: h.params, salt: make([]byte, saltBytes), key: make([]byte, keyBytes)}
-	if encoded != "" {
+	verify := h.dummy
+	if encoded != "" && encoded[0] != '!' {
 		var err error
-		if stored, err = parsePHC(encoded); err != nil {
+		if verify, err = parse(encoded); err != nil {
 			return false, err
 		}
 	}
@@ -94,8 +101,12 @@ func (h *Hasher) Verify(ctx context.Context, encoded, plain string) (bool, error
 		return false, err
 	}
 	defer release()
-	key := derive(plain, stored.salt, stored.params, uint32(len(stored.key))) //nolint:gosec // parsePHC bounds it
-	return subtle.ConstantTimeCompare(key, stored.key) == 1 && encoded != "", nil
+	return verify(plain), nil
+}
+
+// Outdated tells whether an encoded password is not as Encode would make it today, in algorithm or cost.
+func (h *Hasher) Outdated(encoded string) bool {
+	return !strings.HasPrefix(encoded, phcPrefix(h.params))
 }
 
 // acquire takes a slot, to be given back by calling release.
@@ -110,6 +121,6 @@ func (h *Hasher) acquire(ctx context.Context) (release func(), err error) {
 	}
 }
 
-func derive(plain string, salt []byte, p Params, length uint32) []byte {
-	return argon2.IDKey([]byte(plain), salt, p.Time, p.Memory, p.Threads, length)
+func derive(plain string, salt []byte, p Params) []byte {
+	return argon2.IDKey([]byte(plain), salt, p.Time, p.Memory, p.Threads, keyBytes)
 }

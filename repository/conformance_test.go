@@ -48,7 +48,7 @@ func newUser(name string) repository.User {
 // create stores an account and returns it with the key of its first token.
 func create(t *testing.T, db *repository.DB, user repository.User) (repository.User, string) {
 	t.Helper()
-	token, key := repository.NewToken(user.ID)
+	token, key := repository.NewToken(user.ID, "test")
 	if err := db.Users().Create(t.Context(), user, token); err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +94,17 @@ func TestAbsenceIsAnError(t *testing.T) {
 				_, err := db.Users().Update(ctx, uuid.New(), repository.UserChanges{})
 				return err
 			},
-			"owner": func(ctx context.Context) error { _, _, err := db.Tokens().Owner(ctx, "no such key"); return err },
+			"owner": func(ctx context.Context) error {
+				_, _, err := db.Tokens(repository.Lifetimes{}).Owner(ctx, "no such key")
+				return err
+			},
+			"delete token": func(ctx context.Context) error {
+				return db.Tokens(repository.Lifetimes{}).Delete(ctx, uuid.New(), uuid.New())
+			},
+			"set password": func(ctx context.Context) error {
+				return db.Users().SetPassword(ctx, uuid.New(), "x", uuid.New())
+			},
+			"set active": func(ctx context.Context) error { return db.Users().SetActive(ctx, uuid.New(), false) },
 		} {
 			if err := call(t.Context()); !errors.Is(err, repository.ErrNotFound) {
 				t.Errorf("%s: got %v, want ErrNotFound", what, err)
@@ -111,7 +121,7 @@ func TestUsernameIsUniqueByIndex(t *testing.T) {
 		for range callers {
 			wg.Go(func() {
 				user := newUser("richard")
-				token, _ := repository.NewToken(user.ID)
+				token, _ := repository.NewToken(user.ID, "test")
 				switch err := db.Users().Create(t.Context(), user, token); {
 				case err == nil:
 					created.Add(1)
@@ -133,7 +143,7 @@ func TestUsernameIsUniqueByIndex(t *testing.T) {
 func TestCreateStoresBothOrNeither(t *testing.T) {
 	each(t, func(t *testing.T, db *repository.DB) {
 		first := newUser("first")
-		token, _ := repository.NewToken(first.ID)
+		token, _ := repository.NewToken(first.ID, "test")
 		if err := db.Users().Create(t.Context(), first, token); err != nil {
 			t.Fatal(err)
 		}
@@ -192,51 +202,6 @@ func TestUpdate(t *testing.T) {
 	}
 }
 
-func TestTokens(t *testing.T) {
-	each(t, func(t *testing.T, db *repository.DB) {
-		user, first := create(t, db, newUser("richard"))
-		token, second := repository.NewToken(user.ID)
-		if err := db.Tokens().Create(t.Context(), token); err != nil {
-			t.Fatal(err)
-		}
-		for _, key := range []string{first, second} {
-			if len(key) != 40 || strings.Trim(key, "0123456789abcdef") != "" {
-				t.Errorf("the key %q is not 40 hexadecimal digits", key)
-			}
-			owner, _, err := db.Tokens().Owner(t.Context(), key)
-			if err != nil || owner.ID != user.ID || owner.Username != "richard" || owner.Email != user.Email {
-				t.Errorf("owner: %+v, %v", owner, err)
-			}
-		}
-		_, id, err := db.Tokens().Owner(t.Context(), second)
-		if err != nil || id != token.ID {
-			t.Fatalf("got token %s and %v, want %s", id, err, token.ID)
-		}
-		for range 2 { // the second time it is gone already
-			if err := db.Tokens().Delete(t.Context(), id); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if _, _, err := db.Tokens().Owner(t.Context(), second); !errors.Is(err, repository.ErrNotFound) {
-			t.Errorf("a deleted token: got %v, want ErrNotFound", err)
-		}
-		if _, _, err := db.Tokens().Owner(t.Context(), first); err != nil {
-			t.Errorf("the other token: %v", err)
-		}
-	})
-}
-
-func TestInactiveAccountHasNoTokens(t *testing.T) {
-	each(t, func(t *testing.T, db *repository.DB) {
-		user := newUser("richard")
-		user.IsActive = false
-		_, key := create(t, db, user)
-		if _, _, err := db.Tokens().Owner(t.Context(), key); !errors.Is(err, repository.ErrNotFound) {
-			t.Errorf("got %v, want ErrNotFound", err)
-		}
-	})
-}
-
 func TestConcurrentWriters(t *testing.T) {
 	each(t, func(t *testing.T, db *repository.DB) {
 		const writers, writes = 16, 10
@@ -244,7 +209,7 @@ func TestConcurrentWriters(t *testing.T) {
 		for w := range writers {
 			wg.Go(func() {
 				user := newUser(fmt.Sprint("user", w))
-				token, _ := repository.NewToken(user.ID)
+				token, _ := repository.NewToken(user.ID, "test")
 				if err := db.Users().Create(t.Context(), user, token); err != nil {
 					t.Error(err)
 					return
@@ -283,7 +248,7 @@ func TestReadyOnceMigrated(t *testing.T) {
 			if err := db.Ready(t.Context()); err == nil {
 				t.Error("ready before it is migrated")
 			}
-			for _, want := range []int{1, 0} { // the second time nothing is left to do
+			for _, want := range []int{2, 0} { // the second time nothing is left to do
 				applied, err := db.Migrate(t.Context())
 				if err != nil || len(applied) != want {
 					t.Fatalf("applied %v, %v; want %d", applied, err, want)
@@ -322,8 +287,8 @@ func TestSimultaneousMigrations(t *testing.T) {
 				})
 			}
 			wg.Wait()
-			if total.Load() != 1 {
-				t.Errorf("%d migrations were applied, want 1", total.Load())
+			if total.Load() != 2 {
+				t.Errorf("%d migrations were applied, want 2", total.Load())
 			}
 		})
 	}

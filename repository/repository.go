@@ -106,8 +106,8 @@ func (db *DB) Close() error { return db.sql.Close() }
 // Users are the accounts of the database.
 func (db *DB) Users() *Users { return &Users{db} }
 
-// Tokens are the tokens of the database.
-func (db *DB) Tokens() *Tokens { return &Tokens{db} }
+// Tokens are the tokens of the database, which live as long as is said here.
+func (db *DB) Tokens(l Lifetimes) *Tokens { return &Tokens{db, l} }
 
 // do runs f within the context and queryTimeout, and names the errors that callers tell apart.
 func (db *DB) do(ctx context.Context, what string, f func(*gorm.DB) error) error {

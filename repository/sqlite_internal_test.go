@@ -82,7 +82,7 @@ func TestKeysAreNotStored(t *testing.T) {
 	t.Parallel()
 	db, path := openFile(t)
 	user := User{ID: uuid.New(), Username: "richard"}
-	token, key := NewToken(user.ID)
+	token, key := NewToken(user.ID, "test")
 	if err := db.Users().Create(t.Context(), user, token); err != nil {
 		t.Fatal(err)
 	}

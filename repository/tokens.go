@@ -11,23 +11,33 @@ import (
 	"gorm.io/gorm"
 )
 
-// keyBytes is how many random bytes a key holds; it is written as twice as many hexadecimal digits, as DRF's keys are.
-const keyBytes = 20
+const (
+	// keyBytes is how many random bytes a key holds; it is written as twice as many hexadecimal digits, as DRF's keys are.
+	keyBytes = 20
+	// MaxClient is how many characters of a client's name are kept.
+	MaxClient = 200
+	// maxListed bounds a list of tokens.
+	maxListed = 100
+	// usedPrecision is how old LastUsedAt may be before it is written anew, where no idle limit asks for less.
+	usedPrecision = time.Hour
+)
 
 // Token is what the database keeps of a token: not the key, but its SHA-256.
 type Token struct {
-	ID        uuid.UUID
-	UserID    uuid.UUID
-	Digest    []byte
-	CreatedAt time.Time
+	ID         uuid.UUID
+	UserID     uuid.UUID
+	Digest     []byte
+	Client     string // what the client called itself, at most MaxClient characters
+	CreatedAt  time.Time
+	LastUsedAt time.Time // give or take usedPrecision
 }
 
 // NewToken makes a token for an account, and the key that the client is to carry: 40 hexadecimal digits, kept nowhere.
-func NewToken(userID uuid.UUID) (token Token, key string) {
+func NewToken(userID uuid.UUID, client string) (token Token, key string) {
 	random := make([]byte, keyBytes)
 	_, _ = rand.Read(random) // never fails: it ends the program rather
 	key = hex.EncodeToString(random)
-	return Token{ID: uuid.New(), UserID: userID, Digest: digest(key)}, key
+	return Token{ID: uuid.New(), UserID: userID, Digest: digest(key), Client: shorten(client)}, key
 }
 
 func digest(key string) []byte {
@@ -35,33 +45,110 @@ func digest(key string) []byte {
 	return sum[:]
 }
 
-// Tokens are the tokens of a database.
-type Tokens struct{ db *DB }
+// shorten cuts a client's name to MaxClient characters.
+func shorten(client string) string {
+	if runes := []rune(client); len(runes) > MaxClient {
+		return string(runes[:MaxClient])
+	}
+	return client
+}
 
-// Create stores a new token. Its time is set.
+// BeforeCreate says that a token was last used when it was made.
+func (t *Token) BeforeCreate(tx *gorm.DB) error {
+	t.CreatedAt = tx.NowFunc()
+	t.LastUsedAt = t.CreatedAt
+	return nil
+}
+
+// Lifetimes are how long tokens live; 0 is for ever.
+type Lifetimes struct {
+	Idle     time.Duration // since they were last used
+	Absolute time.Duration // since they were made
+}
+
+// precision is how old LastUsedAt may get.
+func (l Lifetimes) precision() time.Duration {
+	const share = 10 // of the idle limit, so that it is kept to within a tenth
+	if l.Idle > 0 {
+		return min(usedPrecision, l.Idle/share)
+	}
+	return usedPrecision
+}
+
+// alive is the condition that a token t, of the time now, is alive, to stand behind others, and its values.
+func (l Lifetimes) alive(now time.Time) (sql string, values []any) {
+	if l.Idle > 0 {
+		sql, values = sql+" AND t.last_used_at > ?", append(values, now.Add(-l.Idle))
+	}
+	if l.Absolute > 0 {
+		sql, values = sql+" AND t.created_at > ?", append(values, now.Add(-l.Absolute))
+	}
+	return sql, values
+}
+
+// Tokens are the tokens of a database.
+type Tokens struct {
+	db        *DB
+	lifetimes Lifetimes
+}
+
+// Create stores a new token. Its times are set.
 func (t *Tokens) Create(ctx context.Context, token Token) error {
 	return t.db.do(ctx, "create token", func(db *gorm.DB) error { return db.Create(&token).Error })
 }
 
-// Owner returns the account that a key signs in, and the id of the key's token, with one statement. It is ErrNotFound
-// where the key is unknown or the account is not active.
+// Owner returns the account that a key signs in, and the id of the key's token, with one statement; a second one notes
+// the use where the last is noted as long ago. It is ErrNotFound where the key is unknown, the token has outlived its
+// limits or the account is not active.
 func (t *Tokens) Owner(ctx context.Context, key string) (User, uuid.UUID, error) {
 	var row struct {
 		User
-		TokenID uuid.UUID
+		TokenID    uuid.UUID
+		LastUsedAt time.Time
 	}
 	err := t.db.do(ctx, "owner of token", func(db *gorm.DB) error {
-		return db.Raw(`SELECT u.id, u.username, u.first_name, u.last_name, u.email, u.password, u.is_active,
-			u.created_at, u.updated_at, t.id AS token_id
-			FROM tokens t JOIN users u ON u.id = t.user_id WHERE t.digest = ? AND u.is_active`, digest(key)).
-			Take(&row).Error
+		now := db.NowFunc()
+		alive, values := t.lifetimes.alive(now)
+		err := db.Raw(`SELECT u.id, u.username, u.first_name, u.last_name, u.email, u.password, u.is_active,
+			u.created_at, u.updated_at, t.id AS token_id, t.last_used_at
+			FROM tokens t JOIN users u ON u.id = t.user_id WHERE t.digest = ? AND u.is_active`+alive,
+			append([]any{digest(key)}, values...)...).Take(&row).Error
+		if err != nil {
+			return err
+		}
+		if now.Sub(row.LastUsedAt) < t.lifetimes.precision() {
+			return nil
+		}
+		return db.Model(&Token{}).Where("id = ?", row.TokenID).Update("last_used_at", now).Error
 	})
 	return row.User, row.TokenID, err
 }
 
-// Delete removes a token. One that is gone already is no error.
-func (t *Tokens) Delete(ctx context.Context, id uuid.UUID) error {
+// Of returns the tokens of an account that are alive, the latest first, and at most 100.
+func (t *Tokens) Of(ctx context.Context, user uuid.UUID) ([]Token, error) {
+	var tokens []Token
+	err := t.db.do(ctx, "tokens of user", func(db *gorm.DB) error {
+		alive, values := t.lifetimes.alive(db.NowFunc())
+		return db.Raw(`SELECT * FROM tokens t WHERE t.user_id = ?`+alive+` ORDER BY t.created_at DESC, t.id LIMIT ?`,
+			append(append([]any{user}, values...), maxListed)...).Scan(&tokens).Error
+	})
+	return tokens, err
+}
+
+// Delete removes a token of an account. It is ErrNotFound where the account has no such token.
+func (t *Tokens) Delete(ctx context.Context, user, id uuid.UUID) error {
 	return t.db.do(ctx, "delete token", func(db *gorm.DB) error {
-		return db.Where("id = ?", id).Delete(&Token{}).Error
+		result := db.Where("id = ? AND user_id = ?", id, user).Delete(&Token{})
+		if result.Error == nil && result.RowsAffected == 0 {
+			return gorm.ErrRecordNotFound
+		}
+		return result.Error
+	})
+}
+
+// DeleteAll removes every token of an account.
+func (t *Tokens) DeleteAll(ctx context.Context, user uuid.UUID) error {
+	return t.db.do(ctx, "delete tokens", func(db *gorm.DB) error {
+		return db.Where("user_id = ?", user).Delete(&Token{}).Error
 	})
 }

@@ -78,6 +78,48 @@ func (u *Users) Update(ctx context.Context, id uuid.UUID, changes UserChanges) (
 	return user, err
 }
 
+// SetPassword changes an account's encoded password and removes its tokens but the one to keep, both or neither. It is
+// ErrNotFound where there is no such account.
+func (u *Users) SetPassword(ctx context.Context, id uuid.UUID, encoded string, keep uuid.UUID) error {
+	return u.db.do(ctx, "set password", func(db *gorm.DB) error {
+		return db.Transaction(func(tx *gorm.DB) error {
+			if err := updateOne(tx.Where("id = ?", id), "password", encoded); err != nil {
+				return err
+			}
+			return tx.Where("user_id = ? AND id <> ?", id, keep).Delete(&Token{}).Error
+		})
+	})
+}
+
+// ReplacePassword stores another encoding of the same password, unless it has been changed meanwhile, which is no error.
+func (u *Users) ReplacePassword(ctx context.Context, id uuid.UUID, old, encoded string) error {
+	return u.db.do(ctx, "replace password", func(db *gorm.DB) error {
+		return db.Model(&User{}).Where("id = ? AND password = ?", id, old).Update("password", encoded).Error
+	})
+}
+
+// SetActive lets an account sign in or not. One that may not loses its tokens in the same moment. It is ErrNotFound
+// where there is no such account.
+func (u *Users) SetActive(ctx context.Context, id uuid.UUID, active bool) error {
+	return u.db.do(ctx, "set active", func(db *gorm.DB) error {
+		return db.Transaction(func(tx *gorm.DB) error {
+			if err := updateOne(tx.Where("id = ?", id), "is_active", active); err != nil || active {
+				return err
+			}
+			return tx.Where("user_id = ?", id).Delete(&Token{}).Error
+		})
+	})
+}
+
+// updateOne sets a column of the account that a query is for.
+func updateOne(query *gorm.DB, column string, value any) error {
+	result := query.Model(&User{}).Update(column, value)
+	if result.Error == nil && result.RowsAffected == 0 {
+		return gorm.ErrRecordNotFound
+	}
+	return result.Error
+}
+
 func (c UserChanges) columns() map[string]any {
 	columns := map[string]any{}
 	for name, value := range map[string]*string{"first_name": c.FirstName, "last_name": c.LastName, "email": c.Email} {

@@ -19,16 +19,16 @@ var schemes = []string{"token", "bearer"}
 const asciiSpace = " \t\n\v\f\r"
 
 // authenticate looks up who sends a request. A database that is away is its own error, not that of the token.
-func (s *Server) authenticate(r *http.Request) (principal, error) {
+func (s *Server) authenticate(r *http.Request, by *caller) error {
 	key, err := parseAuthorization(r.Header)
 	if err != nil {
-		return principal{}, err
+		return err
 	}
-	user, token, err := s.tokens.Owner(r.Context(), key)
+	by.user, by.token, err = s.tokens.Owner(r.Context(), key)
 	if errors.Is(err, repository.ErrNotFound) {
-		return principal{}, errTokenInvalid
+		return errTokenInvalid
 	}
-	return principal{user, token}, err
+	return err
 }
 
 // parseAuthorization returns the key in the Authorization header. Several such headers count as one, joined by commas,

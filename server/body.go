@@ -37,6 +37,7 @@ type textField struct {
 	name      string
 	trim      bool
 	normalize bool
+	policy    bool // it is a new password
 }
 
 // canonical reads the body, in whatever media type, into one JSON object of the fields that the contract lists: text

@@ -65,20 +65,20 @@ func TestBodies(t *testing.T) {
 		"the last of equal names":    {"application/json", `{"username":"a b","username":"UNIQUE"` + pw, 201, ""},
 		"names are told by case":     {"application/json", `{"Username":"x","USERNAME":"y"` + pw, 400, `{"username":["This field is required."]}`},
 		"all that is wrong":          {"application/json", `{"username":"a b\u0000\ud800` + strings.Repeat("x", 150) + `"` + pw, 400, `{"username":["` + badName + `","` + tooLong + `","` + noNUL + `","Surrogate characters are not allowed: U+D800."]}`},
-		"NUL":                        {"application/json", `{"username":"UNIQUE","first_name":"a\u0000","last_name":"\u0000","email":"a\u0000@b.org","password":"\u0000"}`, 400, `{"email":["` + noNUL + `","Enter a valid email address."],"first_name":["` + noNUL + `"],"last_name":["` + noNUL + `"],"password":["` + noNUL + `"]}`},
-		"half of a pair":             {"application/json", `{"username":"UNIQUE","first_name":"\ud83d","last_name":"\ude00\ud83d","password":"x\\\udc00"}`, 400, `{"first_name":["Surrogate characters are not allowed: U+D83D."],"last_name":["Surrogate characters are not allowed: U+DE00."],"password":["Surrogate characters are not allowed: U+DC00."]}`},
+		"NUL":                        {"application/json", `{"username":"UNIQUE","first_name":"a\u0000","last_name":"\u0000","email":"a\u0000@b.org","password":"Correct\u0000Horse"}`, 400, `{"email":["` + noNUL + `","Enter a valid email address."],"first_name":["` + noNUL + `"],"last_name":["` + noNUL + `"],"password":["` + noNUL + `"]}`},
+		"half of a pair":             {"application/json", `{"username":"UNIQUE","first_name":"\ud83d","last_name":"\ude00\ud83d","password":"Correct-Horse\\\udc00"}`, 400, `{"first_name":["Surrogate characters are not allowed: U+D83D."],"last_name":["Surrogate characters are not allowed: U+DE00."],"password":["Surrogate characters are not allowed: U+DC00."]}`},
 		"whole pairs":                {"application/json", `{"username":"UNIQUE","first_name":"\ud83d\ude00","last_name":"\\ud800"` + pw, 201, ""},
 		"half of a pair, unlisted":   {"application/json", `{"username":"UNIQUE","x":"\ud83d","y\ud83d":1` + pw, 201, ""},
 		"blank before all else":      {"application/json", `{"username":" \t\u00a0\u001f","password":""}`, 400, `{"password":["This field may not be blank."],"username":["This field may not be blank."]}`},
 		"150 characters, not bytes":  {"application/json", `{"username":"UNIQUE","first_name":"` + strings.Repeat("😀", 150) + `"` + pw, 201, ""},
 		"151 characters":             {"application/json", `{"username":"UNIQUE","first_name":"` + strings.Repeat("😀", 151) + `"` + pw, 400, `{"first_name":["` + tooLong + `"]}`},
-		"a long password":            {"application/json", `{"username":"UNIQUE","password":"` + strings.Repeat("x", 129) + `"}`, 400, `{"password":["Ensure this field has no more than 128 characters."]}`},
-		"a form":                     {form + "; charset=utf-8", "username=a+b&&username=UNIQUE&password=x%3D+%C3%A4&first_name", 201, ""},
-		"a form's odd percent signs": {form, "username=UNIQUE&password=100%&first_name=%zz%4;a=b", 201, ""},
+		"a long password":            {"application/json", `{"username":"UNIQUE","password":"` + strings.Repeat("xyz", 43) + `"}`, 400, `{"password":["Ensure this field has no more than 128 characters."]}`},
+		"a form":                     {form + "; charset=utf-8", "username=a+b&&username=UNIQUE&password=x%3D+%C3%A4Correct&first_name", 201, ""},
+		"a form's odd percent signs": {form, "username=UNIQUE&password=100%Correct&first_name=%zz%4;a=b", 201, ""},
 		"a form's blank fields":      {form, "username&password=&email=", 400, `{"password":["This field may not be blank."],"username":["This field may not be blank."]}`},
 		"a form's bad UTF-8":         {form, "username=%ff", 400, `{"detail":"Form parse error - the text is not UTF-8"}`},
 		"a form's surrogate":         {form, "username=%ed%a0%80", 400, `{"detail":"Form parse error - the text is not UTF-8"}`},
-		"a form's NUL":               {form, "username=a%00b&password=x", 400, `{"username":["` + badName + `","` + noNUL + `"]}`},
+		"a form's NUL":               {form, "username=a%00b&password=Correct-Horse-9", 400, `{"username":["` + badName + `","` + noNUL + `"]}`},
 		"multipart":                  {multi, "preamble\r\n" + part("username", "a b", "") + person + "--B--\r\nepilogue", 201, ""},
 		"multipart without boundary": {"multipart/form-data", person + "--B--\r\n", 400, `{"detail":"Multipart form parse error - Invalid boundary in multipart: None"}`},
 		"multipart cut off":          {multi, person[:len(person)-4], 400, malformed},
@@ -88,7 +88,7 @@ func TestBodies(t *testing.T) {
 		"multipart of nothing":       {multi, "--B--\r\n", 400, required},
 		"multipart with a file":      {multi, person + part("username", "x", `; filename="a.txt"`) + person + "--B--\r\n", 400, `{"username":["` + noString + `"]}`},
 		"multipart, unlisted file":   {multi, person + part("photo", "x", `; filename="a.txt"`) + "--B--\r\n", 201, ""},
-		"multipart, no file name":    {multi, part("username", "UNIQUE", `; filename=""`) + part("password", "x", "") + "--B--\r\n", 201, ""},
+		"multipart, no file name":    {multi, part("username", "UNIQUE", `; filename=""`) + part("password", "Correct-Horse-9", "") + "--B--\r\n", 201, ""},
 		"multipart, bad UTF-8":       {multi, person + part("first_name", "\xff", "") + "--B--\r\n", 400, `{"detail":"Multipart form parse error - the text is not UTF-8"}`},
 		"multipart, a file as email": {multi, person + part("email", "x", `; filename="a"`) + "--B--\r\n", 400, `{"email":["Enter a valid email address."]}`},
 		"multipart, no disposition":  {multi, person + "--B\r\n\r\nx\r\n--B--\r\n", 201, ""},
@@ -142,9 +142,9 @@ func TestCanonicalText(t *testing.T) {
 
 func TestBodyLimit(t *testing.T) {
 	s := sqlite(t)
-	const limit, frame = 64 << 10, len(`{"x":"","username":"u","password":"p"}`)
+	const limit, frame = 64 << 10, len(`{"x":"","username":"u","password":"Correct-Horse-9"}`)
 	for size, status := range map[int]int{limit: 201, limit + 1: 413, 10 * limit: 413} {
-		body := `{"x":"` + strings.Repeat("x", size-frame) + `","username":"u","password":"p"}`
+		body := `{"x":"` + strings.Repeat("x", size-frame) + `","username":"u","password":"Correct-Horse-9"}`
 		for _, chunked := range []bool{false, true} {
 			got := s.Do(testserver.Request{Method: "POST", Path: "/api/v1/users/", Body: body, Chunked: chunked})
 			if chunked && status == 201 {

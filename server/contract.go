@@ -17,8 +17,10 @@ const (
 	extAccess       = "x-access"
 	extNormalize    = "x-normalize"
 	extMaxBodyBytes = "x-max-body-bytes"
+	extPolicy       = "x-policy"
 	accessOwner     = "owner"
 	normalizeNFKC   = "NFKC"
+	policyPassword  = "password"
 )
 
 // contract is openapi.yaml, made ready to be enforced.
@@ -91,19 +93,12 @@ func (c *contract) operation(path string, item *openapi3.PathItem, method string
 		options: c.options,
 		open:    len(security) == 0,
 	}
-	var access string
-	if err := readExtension(op.Extensions, extAccess, &access); err != nil {
+	var err error
+	if o.owner, err = has(op.Extensions, extAccess, accessOwner); err != nil {
 		return nil, err
 	}
-	switch access {
-	case "":
-	case accessOwner:
-		if o.open || item.Parameters.GetByInAndName(openapi3.ParameterInPath, paramID) == nil {
-			return nil, fmt.Errorf("%s: %s needs security and the parameter %s", extAccess, access, paramID)
-		}
-		o.owner = true
-	default:
-		return nil, fmt.Errorf("%s: %q is not known", extAccess, access)
+	if o.owner && (o.open || item.Parameters.GetByInAndName(openapi3.ParameterInPath, paramID) == nil) {
+		return nil, fmt.Errorf("%s: %s needs security and the parameter %s", extAccess, accessOwner, paramID)
 	}
 	if op.RequestBody != nil {
 		media := op.RequestBody.Value.Content.Get(mediaJSON)
@@ -126,14 +121,27 @@ func fieldOf(name string, schema *openapi3.Schema) (textField, error) {
 	if !schema.Type.Is(openapi3.TypeString) {
 		return textField{}, fmt.Errorf("a body's fields are texts, not %v", schema.Type)
 	}
-	var form string
-	if err := readExtension(schema.Extensions, extNormalize, &form); err != nil {
+	normalize, err := has(schema.Extensions, extNormalize, normalizeNFKC)
+	if err != nil {
 		return textField{}, err
 	}
-	if form != "" && form != normalizeNFKC {
-		return textField{}, fmt.Errorf("%s: %q is not known", extNormalize, form)
+	policy, err := has(schema.Extensions, extPolicy, policyPassword)
+	if err != nil {
+		return textField{}, err
 	}
-	return textField{name: name, trim: schema.Format != formatPassword, normalize: form == normalizeNFKC}, nil
+	return textField{name: name, trim: schema.Format != formatPassword, normalize: normalize, policy: policy}, nil
+}
+
+// has tells whether there is an extension that may say one thing only.
+func has(extensions map[string]any, name, only string) (bool, error) {
+	var said string
+	if err := readExtension(extensions, name, &said); err != nil {
+		return false, err
+	}
+	if said != "" && said != only {
+		return false, fmt.Errorf("%s: %q is not known", name, said)
+	}
+	return said == only, nil
 }
 
 // readExtension reads an extension into a value, and leaves the value alone where there is none of that name.

@@ -46,6 +46,7 @@ var (
 	errInternal        = detailError{http.StatusInternalServerError, "A server error occurred."}
 
 	errBadCredentials = fieldErrors{nonField: {"Unable to log in with provided credentials."}}
+	errWrongPassword  = fieldErrors{"current_password": {"Your old password was entered incorrectly. Please enter it again."}}
 	errUsernameTaken  = fieldErrors{"username": {"A user with that username already exists."}}
 )
 

@@ -38,6 +38,10 @@ func TestDatabaseAway(t *testing.T) {
 		{Method: "POST", Path: "/api-token-auth/", Body: login},
 		{Method: "POST", Path: "/api/v1/users/", Body: strings.Replace(login, "richard", "other", 1)},
 		{Method: "GET", Path: "/readyz"},
+		{Method: "GET", Path: "/api/v1/users/" + id + "/tokens/", Token: token},
+		{Method: "POST", Path: "/api/v1/users/" + id + "/password/", Token: token, Body: `{}`},
+		{Method: "DELETE", Path: "/api/v1/users/" + id + "/tokens/" + nobody + "/", Token: token},
+		{Method: "DELETE", Path: "/api/v1/users/" + id + "/tokens/", Token: token},
 		{Method: "POST", Path: "/api-token-logout/", Token: token},
 	}
 	line.cut()
@@ -51,7 +55,7 @@ func TestDatabaseAway(t *testing.T) {
 	want(t, s.Do(testserver.Request{Method: "GET", Path: "/healthz"}), 200, `{"status":"ok"}`)
 	want(t, s.Do(testserver.Request{Method: "GET", Path: "/nope"}), 404, "")
 	line.mend()
-	for i, status := range []int{200, 404, 200, 200, 200, 201, 200, 204} {
+	for i, status := range []int{200, 404, 200, 200, 200, 201, 200, 200, 400, 404, 204, 401} {
 		want(t, s.Do(requests[i]), status, "")
 	}
 }
@@ -117,8 +121,10 @@ func TestBusyHashing(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := testserver.StartHashing(t, testdb.SQLite(t), password.Options{
-				Params: password.Params{Memory: 64 << 10, Time: 12, Threads: 1}, Slots: 1, Wait: 10 * time.Millisecond,
+			s := testserver.Start(t, testdb.SQLite(t), func(c *server.Config) {
+				c.Hasher = password.New(password.Options{
+					Params: password.Params{Memory: 64 << 10, Time: 12, Threads: 1}, Slots: 1, Wait: 10 * time.Millisecond,
+				})
 			})
 			const callers = 4
 			answers := make(chan testserver.Answer, callers)
@@ -242,7 +248,8 @@ func TestBodiesThatAreNotTaken(t *testing.T) {
 	s := testserver.Start(t, testdb.SQLite(t))
 	id, token := s.Register("richard")
 	address, stop := serve(t, s.Handler)
-	for _, op := range []string{"POST /api/v1/users/", "POST /api-token-auth/", "PUT /api/v1/users/" + id + "/", "PATCH /api/v1/users/" + id + "/"} {
+	for _, op := range []string{"POST /api/v1/users/", "POST /api-token-auth/", "PUT /api/v1/users/" + id + "/",
+		"PATCH /api/v1/users/" + id + "/", "POST /api/v1/users/" + id + "/password/"} {
 		method, path, _ := strings.Cut(op, " ")
 		large := testserver.Request{Method: method, Path: path, Token: token, Body: strings.Repeat(" ", 64<<10+1)}
 		want(t, s.Do(large), 413, `{"detail":"The request body is larger than 65536 bytes."}`)

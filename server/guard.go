@@ -7,29 +7,32 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 
 	"github.com/getkin/kin-openapi/openapi3filter"
 	"github.com/google/uuid"
 	"github.com/labstack/echo/v4"
 
+	"github.com/rollbook/rollbook/password"
 	"github.com/rollbook/rollbook/repository"
 )
 
 // paramID is the path parameter that names an account.
 const paramID = "id"
 
-// principal is who calls an operation that is not open.
-type principal struct {
-	user  repository.User
-	token uuid.UUID
+// caller is who calls an operation.
+type caller struct {
+	client string          // what the client calls itself
+	user   repository.User // nobody where the operation is open
+	token  uuid.UUID
 }
 
-type principalKey struct{}
+type callerKey struct{}
 
-// caller returns the principal of a request. The guard has set it for every operation that is not open.
-func caller(ctx context.Context) principal {
-	p, _ := ctx.Value(principalKey{}).(principal)
-	return p
+// callerOf returns who calls. The guard has set it.
+func callerOf(ctx context.Context) caller {
+	c, _ := ctx.Value(callerKey{}).(caller)
+	return c
 }
 
 // guard lets through only requests that the contract allows: it authenticates, authorises, makes the body canonical and
@@ -40,17 +43,17 @@ func (s *Server) guard(op *operation) echo.MiddlewareFunc {
 	}
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
+			by := caller{client: strings.ToValidUTF8(c.Request().UserAgent(), "\uFFFD")}
 			if !op.open {
-				p, err := s.authenticate(c.Request())
-				if err != nil {
+				if err := s.authenticate(c.Request(), &by); err != nil {
 					return err
 				}
-				c.SetRequest(c.Request().WithContext(context.WithValue(c.Request().Context(), principalKey{}, p)))
-				if err := s.authorise(c, op, p); err != nil {
+				if err := s.authorise(c, op, by.user.ID); err != nil {
 					return err
 				}
 			}
-			if err := op.check(c); err != nil {
+			c.SetRequest(c.Request().WithContext(context.WithValue(c.Request().Context(), callerKey{}, by)))
+			if err := s.check(c, op, by.user); err != nil {
 				return err
 			}
 			return next(c)
@@ -58,17 +61,15 @@ func (s *Server) guard(op *operation) echo.MiddlewareFunc {
 	}
 }
 
-// authorise refuses what the principal may not do. An id of another spelling than a hyphenated UUID names no account.
-func (s *Server) authorise(c echo.Context, op *operation, p principal) error {
-	text := c.Param(paramID)
-	if text == "" {
-		return nil
+// authorise refuses what a user may not do. An id of another spelling than a hyphenated UUID names nothing.
+func (s *Server) authorise(c echo.Context, op *operation, user uuid.UUID) error {
+	for _, text := range c.ParamValues() {
+		if _, err := parseID(text); err != nil {
+			return err
+		}
 	}
-	id, err := parseID(text)
-	if err != nil {
-		return err
-	}
-	if !op.owner || id == p.user.ID {
+	id, err := uuid.Parse(c.Param(paramID))
+	if !op.owner || err == nil && id == user {
 		return nil
 	}
 	if _, err := s.users.ByID(c.Request().Context(), id); err != nil {
@@ -87,8 +88,9 @@ func parseID(text string) (uuid.UUID, error) {
 	return id, nil
 }
 
-// check makes the request's body canonical and holds the request against the contract.
-func (op *operation) check(c echo.Context) error {
+// check makes the request's body canonical and holds the request against the contract, and new passwords against the
+// policy of this installation.
+func (s *Server) check(c echo.Context, op *operation, user repository.User) error {
 	var problems []problem
 	if op.hasBody {
 		fields, found, err := op.canonical(c)
@@ -98,7 +100,7 @@ func (op *operation) check(c echo.Context) error {
 		if err := replaceBody(c.Request(), fields); err != nil {
 			return err
 		}
-		problems = found
+		problems = append(found, s.weaknesses(op, fields, user)...)
 	}
 	params := make(map[string]string, len(c.ParamNames()))
 	for _, name := range c.ParamNames() {
@@ -115,6 +117,32 @@ func (op *operation) check(c echo.Context) error {
 		return fmt.Errorf("check the request: %w", err)
 	}
 	return fieldErrorsOf(append(problems, violations...))
+}
+
+// weaknesses are what the policy has against the new passwords of a body, for the account that it is about: as it is,
+// and as the body would have it.
+func (s *Server) weaknesses(op *operation, fields map[string]any, user repository.User) []problem {
+	attribute := func(label, name, value string) password.Attribute {
+		if text, ok := fields[name].(string); ok {
+			value = text
+		}
+		return password.Attribute{Name: label, Value: value}
+	}
+	attributes := []password.Attribute{
+		attribute("username", "username", user.Username), attribute("first name", "first_name", user.FirstName),
+		attribute("last name", "last_name", user.LastName), attribute("email address", "email", user.Email),
+	}
+	var problems []problem
+	for _, field := range op.fields {
+		plain, ok := fields[field.name].(string)
+		if !field.policy || !ok || plain == "" { // the contract has its say about what is missing or blank
+			continue
+		}
+		for _, message := range s.policy.Check(plain, attributes) {
+			problems = append(problems, problem{field.name, ofOther, message})
+		}
+	}
+	return problems
 }
 
 // replaceBody puts JSON in the place of whatever the body was.

@@ -42,6 +42,10 @@ func (r router) PATCH(path string, h echo.HandlerFunc, _ ...echo.MiddlewareFunc)
 	return r.guarded(http.MethodPatch, path, h)
 }
 
+func (r router) DELETE(path string, h echo.HandlerFunc, _ ...echo.MiddlewareFunc) *echo.Route {
+	return r.guarded(http.MethodDelete, path, h)
+}
+
 func (r router) guarded(method, path string, h echo.HandlerFunc) *echo.Route {
 	return r.both(method, path, h, r.guard(r.operations[key(method, path)]))
 }

@@ -14,10 +14,12 @@ import (
 	"github.com/rollbook/rollbook/repository"
 )
 
-// Config is what a Server works with. Every field is needed.
+// Config is what a Server works with. DB, Hasher and Log are needed.
 type Config struct {
 	DB     *repository.DB
+	Tokens repository.Lifetimes // none by default, as DRF's tokens have none
 	Hasher *password.Hasher
+	Policy password.Policy
 	Log    *slog.Logger
 }
 
@@ -27,6 +29,7 @@ type Server struct {
 	users  *repository.Users
 	tokens *repository.Tokens
 	hasher *password.Hasher
+	policy password.Policy
 	log    *slog.Logger
 	allow  map[string]string // the methods of each path, as Echo spells it
 }
@@ -41,7 +44,7 @@ func New(c Config) (http.Handler, error) {
 		return nil, fmt.Errorf("read the contract: %w", err)
 	}
 	s := &Server{
-		db: c.DB, users: c.DB.Users(), tokens: c.DB.Tokens(), hasher: c.Hasher, log: c.Log,
+		db: c.DB, users: c.DB.Users(), tokens: c.DB.Tokens(c.Tokens), hasher: c.Hasher, policy: c.Policy, log: c.Log,
 		allow: map[string]string{},
 	}
 	e := echo.New()

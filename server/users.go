@@ -19,7 +19,7 @@ func (s *Server) RegisterUser(ctx context.Context, req gen.RegisterUserRequestOb
 	if user.Password, err = s.hasher.Encode(ctx, req.JSONBody.Password); err != nil {
 		return nil, err
 	}
-	token, key := repository.NewToken(user.ID)
+	token, key := repository.NewToken(user.ID, callerOf(ctx).client)
 	if err := s.users.Create(ctx, user, token); err != nil {
 		return nil, err
 	}
@@ -31,12 +31,12 @@ func (s *Server) RegisterUser(ctx context.Context, req gen.RegisterUserRequestOb
 
 // GetCurrentUser answers from what the guard has loaded.
 func (s *Server) GetCurrentUser(ctx context.Context, _ gen.GetCurrentUserRequestObject) (gen.GetCurrentUserResponseObject, error) {
-	return gen.GetCurrentUser200JSONResponse(toUser(caller(ctx).user)), nil
+	return gen.GetCurrentUser200JSONResponse(toUser(callerOf(ctx).user)), nil
 }
 
 // GetUser answers from what the guard has loaded where the caller asks for itself.
 func (s *Server) GetUser(ctx context.Context, req gen.GetUserRequestObject) (gen.GetUserResponseObject, error) {
-	user := caller(ctx).user
+	user := callerOf(ctx).user
 	if user.ID != req.Id {
 		var err error
 		if user, err = s.users.ByID(ctx, req.Id); err != nil {
@@ -62,6 +62,26 @@ func (s *Server) PatchUser(ctx context.Context, req gen.PatchUserRequestObject) 
 		return nil, err
 	}
 	return gen.PatchUser200JSONResponse(toUser(user)), nil
+}
+
+// ChangePassword needs the password so far, and ends every other sign-in of the account.
+func (s *Server) ChangePassword(ctx context.Context, req gen.ChangePasswordRequestObject) (gen.ChangePasswordResponseObject, error) {
+	by := callerOf(ctx)
+	ok, err := s.hasher.Verify(ctx, by.user.Password, req.JSONBody.CurrentPassword)
+	if err != nil {
+		return nil, err
+	}
+	if !ok {
+		return nil, errWrongPassword
+	}
+	encoded, err := s.hasher.Encode(ctx, req.JSONBody.NewPassword)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.users.SetPassword(ctx, by.user.ID, encoded, by.token); err != nil {
+		return nil, err
+	}
+	return gen.ChangePassword204Response{}, nil
 }
 
 func toUser(u repository.User) gen.User {

@@ -137,7 +137,7 @@ func TestAccountsThatCannotLogIn(t *testing.T) {
 		"no password": {IsActive: true},
 	} {
 		user.ID, user.Username = uuid.New(), strings.ReplaceAll(name, " ", "")
-		token, key := repository.NewToken(user.ID)
+		token, key := repository.NewToken(user.ID, "test")
 		if err := s.DB.Users().Create(t.Context(), user, token); err != nil {
 			t.Fatal(err)
 		}

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/rollbook/rollbook/password"
 )
 
 // version and commit are set by the linker.
@@ -55,17 +57,28 @@ type cli struct {
 
 type serve struct {
 	database
-	Addr     string        `env:"ADDR" placeholder:"HOST:PORT" default:"127.0.0.1:8000" help:"The address to listen on. Default: ${default}."`
-	HashWait time.Duration `env:"HASH_WAIT" placeholder:"DURATION" default:"5s" help:"How long a login or registration waits for its turn to hash a password before it is answered 503. Default: ${default}."`
+	Addr      string        `env:"ADDR" placeholder:"HOST:PORT" default:"127.0.0.1:8000" help:"The address to listen on. Default: ${default}."`
+	HashWait  time.Duration `env:"HASH_WAIT" placeholder:"DURATION" default:"5s" help:"How long a login or registration waits for its turn to hash a password before it is answered 503. Default: ${default}."`
+	MinLength int           `name:"password-min-length" env:"PASSWORD_MIN_LENGTH" placeholder:"N" default:"8" help:"How many characters a new password needs, at least 8. Default: ${default}."`
+	TokenIdle time.Duration `name:"token-idle-ttl" env:"TOKEN_IDLE_TTL" placeholder:"DURATION" default:"0" help:"How long a token lives without being used; 0 is for ever. Default: ${default}."`
+	TokenTTL  time.Duration `name:"token-ttl" env:"TOKEN_TTL" placeholder:"DURATION" default:"0" help:"How long a token lives at most; 0 is for ever. Default: ${default}."`
 }
 
-// Validate refuses a wait that no hash could keep.
+// Validate refuses what makes no sense.
 func (s serve) Validate() error {
-	if s.HashWait <= 0 {
+	switch {
+	case s.HashWait <= 0:
 		return errors.New("--hash-wait must be more than 0")
+	case s.MinLength < password.MinLength || s.MinLength > maxPassword:
+		return fmt.Errorf("--password-min-length must be from %d to %d", password.MinLength, maxPassword)
+	case s.TokenIdle < 0 || s.TokenTTL < 0:
+		return errors.New("--token-idle-ttl and --token-ttl must not be less than 0")
 	}
 	return nil
 }
+
+// maxPassword is the most that the contract allows a new password to have.
+const maxPassword = 128
 
 type migrate struct{ database }
 

@@ -159,7 +159,7 @@ func TestHashWait(t *testing.T) {
 		statuses := make(chan int, callers)
 		for i := range callers {
 			go func() {
-				status, _ := p.send(t, "POST", "/api/v1/users/", "", fmt.Sprintf(`{"username":"u%d","password":"x"}`, i))
+				status, _ := p.send(t, "POST", "/api/v1/users/", "", fmt.Sprintf(`{"username":"u%d","password":"Correct-Horse-9"}`, i))
 				statuses <- status
 			}()
 		}
@@ -169,6 +169,18 @@ func TestHashWait(t *testing.T) {
 		}
 		if (count[503] > 0) != busy || count[201]+count[503] != callers {
 			t.Errorf("HASH_WAIT=%s: %v", wait, count)
+		}
+	}
+}
+
+func TestTokenLifetimes(t *testing.T) {
+	t.Parallel()
+	for env, want := range map[string]int{"TOKEN_TTL=1us": 401, "TOKEN_IDLE_TTL=1us": 401, "TOKEN_TTL=1h": 200} {
+		p := start(t, testdb.SQLite(t), env)
+		_, members := p.send(t, "POST", "/api/v1/users/", "", `{"username":"u","password":"Correct-Horse-9"}`)
+		token, _ := members["auth_token"].(string)
+		if status, _ := p.send(t, "GET", "/api/v1/users/me/", token, ""); status != want {
+			t.Errorf("%s: %d, want %d", env, status, want)
 		}
 	}
 }
@@ -195,6 +207,8 @@ func TestErrorsAreOneClearLine(t *testing.T) {
 		"an unknown command":       {nil, []string{"fly"}, "unexpected argument fly"},
 		"an unknown flag":          {nil, []string{"serve", "--fly"}, "unknown flag --fly"},
 		"a duration that is none":  {[]string{"HASH_WAIT=soon"}, []string{"serve"}, "HASH_WAIT"},
+		"a policy that is none":    {[]string{"PASSWORD_MIN_LENGTH=7"}, []string{"serve"}, "must be from 8 to 128"},
+		"a lifetime without sense": {nil, []string{"serve", "--token-ttl=-1s"}, "must not be less than 0"},
 		"a duration without sense": {nil, []string{"serve", "--hash-wait=-1s"}, "must be more than 0"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -229,6 +243,7 @@ func TestHelpExplainsEachFlag(t *testing.T) {
 		{[]string{"--help"}, []string{"serve", "migrate", "version"}},
 		{[]string{"serve", "--help"}, []string{
 			"--addr", "$ADDR", "127.0.0.1:8000", "--database-url", "$DATABASE_URL", "sqlite:rollbook.db", "--hash-wait", "$HASH_WAIT", "5s",
+			"--password-min-length", "$PASSWORD_MIN_LENGTH", "--token-ttl", "$TOKEN_TTL", "--token-idle-ttl", "$TOKEN_IDLE_TTL",
 		}},
 		{[]string{"migrate", "--help"}, []string{"--database-url", "$DATABASE_URL", "sqlite:rollbook.db"}},
 	} {
@@ -250,7 +265,7 @@ func TestHelpExplainsEachFlag(t *testing.T) {
 func TestMigrate(t *testing.T) {
 	t.Parallel()
 	env := []string{"DATABASE_URL=sqlite:" + filepath.Join(t.TempDir(), "x.db")}
-	for _, want := range []string{"applied 0001_accounts.sql\nthe database is up to date\n", "the database is up to date\n"} {
+	for _, want := range []string{"applied 0001_accounts.sql\napplied 0002_sign_ins.sql\nthe database is up to date\n", "the database is up to date\n"} {
 		out, err := program(t, env, "migrate").Output()
 		if err != nil || string(out) != want {
 			t.Errorf("got %q, %v; want %q", out, err, want)

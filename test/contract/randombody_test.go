@@ -9,7 +9,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/getkin/kin-openapi/openapi3"
-	"github.com/google/uuid"
 	"pgregory.net/rapid"
 
 	"github.com/rollbook/rollbook/test/testserver"
@@ -37,6 +36,8 @@ func (w *world) drawBody(rt *rapid.T, op operation, r *testserver.Request) answe
 		want = answer{http.StatusBadRequest, wrong}
 	case op.id == "logIn":
 		want = w.drawCredentials(rt, fields)
+	case op.id == "changePassword": // with a wrong one: the right one is not to change under the other requests
+		want = answer{http.StatusBadRequest, []string{"current_password"}}
 	}
 	fault := often(rt, "fault", "", "none", "huge", "type", "charset", "bytes", "cut", "trailing", "deep", "no object")
 	body, contentType := encode(media, fields), media
@@ -198,6 +199,9 @@ func (w *world) drawText(rt *rapid.T, schema *openapi3.Schema) string {
 	case "email":
 		return rapid.StringMatching(`|[a-z0-9]{1,20}(\.[a-z]{1,3})?@([a-z0-9]{1,20}\.){1,3}[a-z]{2,6}`).Draw(rt, "email")
 	}
+	if schema.Extensions["x-policy"] == "password" {
+		return rapid.StringMatching(`[A-Z][0-9]-[a-z]{6,100}[!-~]{3,20}`).Draw(rt, "password") // good enough, and like nobody
+	}
 	anything := rapid.Rune().Filter(func(r rune) bool { return r != 0 && utf8.ValidRune(r) })
 	text := rapid.StringOfN(anything, length, length, -1).Draw(rt, "text")
 	if schema.MinLength > 0 && schema.Format != "password" {
@@ -230,5 +234,3 @@ func encode(media string, fields []field) string {
 	}
 	return "{" + strings.Join(parts, ",") + "}"
 }
-
-func mustParse(id string) uuid.UUID { return uuid.MustParse(id) }

@@ -35,23 +35,19 @@ type Server struct {
 	client *http.Client
 }
 
-// Start serves a migrated database until the test ends.
-func Start(t testing.TB, address string) *Server {
-	t.Helper()
-	return StartHashing(t, address, CheapHashing)
-}
-
-// StartHashing is Start with another way of hashing passwords.
-func StartHashing(t testing.TB, address string, hashing password.Options) *Server {
+// Start serves a migrated database until the test ends. The changes are made to the usual configuration.
+func Start(t testing.TB, address string, changes ...func(*server.Config)) *Server {
 	t.Helper()
 	db, err := repository.Open(t.Context(), address)
 	if err != nil {
 		t.Fatal(err)
 	}
 	log := &Log{}
-	handler, err := server.New(server.Config{
-		DB: db, Hasher: password.New(hashing), Log: slog.New(slog.NewTextHandler(log, nil)),
-	})
+	config := server.Config{DB: db, Hasher: password.New(CheapHashing), Log: slog.New(slog.NewTextHandler(log, nil))}
+	for _, change := range changes {
+		change(&config)
+	}
+	handler, err := server.New(config)
 	if err != nil {
 		t.Fatal(err)
 	}
