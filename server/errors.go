@@ -45,13 +45,16 @@ var (
 	errUnavailable     = detailError{http.StatusServiceUnavailable, "Service temporarily unavailable, try again later."}
 	errInternal        = detailError{http.StatusInternalServerError, "A server error occurred."}
 
-	errBadCredentials = fieldErrors{nonField: {"Unable to log in with provided credentials."}}
-	errWrongPassword  = fieldErrors{"current_password": {"Your old password was entered incorrectly. Please enter it again."}}
-	errUsernameTaken  = fieldErrors{"username": {"A user with that username already exists."}}
+	errWrongPassword = fieldErrors{"current_password": {"Your old password was entered incorrectly. Please enter it again."}}
+	errUsernameTaken = fieldErrors{"username": {"A user with that username already exists."}}
 )
 
-// answers says what the errors of other packages are to the client. The first that matches counts.
+// errBadCredentials means that no account has these credentials.
+var errBadCredentials = errors.New("bad credentials")
+
+// answers says what errors are to the client that are not made to be told. The first that matches counts.
 var answers = []struct{ is, answer error }{
+	{errBadCredentials, fieldErrors{nonField: {"Unable to log in with provided credentials."}}},
 	{repository.ErrUsernameTaken, errUsernameTaken},
 	{repository.ErrNotFound, errNotFound},
 	{repository.ErrUnavailable, errUnavailable},

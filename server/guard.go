@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/getkin/kin-openapi/openapi3filter"
 	"github.com/google/uuid"
@@ -22,9 +23,10 @@ const paramID = "id"
 
 // caller is who calls an operation.
 type caller struct {
-	client string          // what the client calls itself
-	user   repository.User // nobody where the operation is open
-	token  uuid.UUID
+	arrival time.Time       // of the request
+	client  string          // what the client calls itself
+	user    repository.User // nobody where the operation is open
+	token   uuid.UUID
 }
 
 type callerKey struct{}
@@ -43,7 +45,7 @@ func (s *Server) guard(op *operation) echo.MiddlewareFunc {
 	}
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
-			by := caller{client: strings.ToValidUTF8(c.Request().UserAgent(), "\uFFFD")}
+			by := caller{arrival: time.Now(), client: strings.ToValidUTF8(c.Request().UserAgent(), "\uFFFD")}
 			if !op.open {
 				if err := s.authenticate(c.Request(), &by); err != nil {
 					return err
@@ -63,16 +65,20 @@ func (s *Server) guard(op *operation) echo.MiddlewareFunc {
 
 // authorise refuses what a user may not do. An id of another spelling than a hyphenated UUID names nothing.
 func (s *Server) authorise(c echo.Context, op *operation, user uuid.UUID) error {
-	for _, text := range c.ParamValues() {
-		if _, err := parseID(text); err != nil {
+	var account uuid.UUID
+	for _, name := range c.ParamNames() {
+		id, err := parseID(c.Param(name))
+		if err != nil {
 			return err
 		}
+		if name == paramID {
+			account = id
+		}
 	}
-	id, err := uuid.Parse(c.Param(paramID))
-	if !op.owner || err == nil && id == user {
+	if !op.owner || account == user {
 		return nil
 	}
-	if _, err := s.users.ByID(c.Request().Context(), id); err != nil {
+	if _, err := s.users.ByID(c.Request().Context(), account); err != nil {
 		return err
 	}
 	return errNotOwner

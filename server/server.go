@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/labstack/echo/v4"
 
@@ -20,7 +21,10 @@ type Config struct {
 	Tokens repository.Lifetimes // none by default, as DRF's tokens have none
 	Hasher *password.Hasher
 	Policy password.Policy
-	Log    *slog.Logger
+	// RefuseAfter is how long after its arrival a login is refused, whatever the reason, so that the time tells nothing:
+	// longer than any stored password takes to verify. 0 is at once.
+	RefuseAfter time.Duration
+	Log         *slog.Logger
 }
 
 // Server holds the handlers of the contract's operations.
@@ -31,7 +35,9 @@ type Server struct {
 	hasher *password.Hasher
 	policy password.Policy
 	log    *slog.Logger
-	allow  map[string]string // the methods of each path, as Echo spells it
+
+	refuseAfter time.Duration
+	allow       map[string]string // the methods of each path, as Echo spells it
 }
 
 var _ gen.StrictServerInterface = (*Server)(nil)
@@ -45,7 +51,8 @@ func New(c Config) (http.Handler, error) {
 	}
 	s := &Server{
 		db: c.DB, users: c.DB.Users(), tokens: c.DB.Tokens(c.Tokens), hasher: c.Hasher, policy: c.Policy, log: c.Log,
-		allow: map[string]string{},
+		refuseAfter: c.RefuseAfter,
+		allow:       map[string]string{},
 	}
 	e := echo.New()
 	e.HTTPErrorHandler = s.writeError

@@ -16,11 +16,11 @@ import (
 	"github.com/rollbook/rollbook/test/testserver"
 )
 
-// logIn logs in as a client of some name and returns the token.
-func logIn(t *testing.T, s *testserver.Server, username, plain, client string) string {
+// logIn logs richard in, as a client of some name, and returns the token.
+func logIn(t *testing.T, s *testserver.Server, plain, client string) string {
 	t.Helper()
 	a := s.Do(testserver.Request{
-		Method: "POST", Path: "/api-token-auth/", Body: map[string]string{"username": username, "password": plain},
+		Method: "POST", Path: "/api-token-auth/", Body: map[string]string{"username": "richard", "password": plain},
 		Header: map[string]string{"User-Agent": client},
 	})
 	token, _ := a.JSON["token"].(string)
@@ -46,7 +46,7 @@ func TestListAndRevokeTokens(t *testing.T) {
 	each(t, func(t *testing.T, s *testserver.Server) {
 		id, first := s.Register("richard")
 		other, third := s.Register("other")
-		second := logIn(t, s, "richard", testserver.Password, "curl/8 \xff")
+		second := logIn(t, s, testserver.Password, "curl/8 \xff")
 		own := "/api/v1/users/" + id + "/tokens/"
 
 		list := s.Do(testserver.Request{Method: "GET", Path: own, Token: second})
@@ -78,7 +78,7 @@ func TestListAndRevokeTokens(t *testing.T) {
 		want(t, s.Do(revoke), 204, "")
 		want(t, s.Do(revoke), 404, "")
 		wantSignedIn(t, s, map[string]bool{first: false, second: true})
-		first = logIn(t, s, "richard", testserver.Password, "")
+		first = logIn(t, s, testserver.Password, "")
 		want(t, s.Do(testserver.Request{Method: "DELETE", Path: own, Token: second}), 204, "")
 		wantSignedIn(t, s, map[string]bool{first: false, second: false, third: true})
 		want(t, s.Do(testserver.Request{Method: "GET", Path: own, Token: second}), 401, "")
@@ -92,7 +92,7 @@ func TestChangePassword(t *testing.T) {
 	path := "/api/v1/users/" + id + "/password/"
 	current := testserver.Password
 	for i, contentType := range []string{"application/json", form, multi} {
-		before, token := logIn(t, s, "richard", current, ""), logIn(t, s, "richard", current, "")
+		before, token := logIn(t, s, current, ""), logIn(t, s, current, "")
 		next := " staple-battery-" + strings.Repeat("9", i+1) + " "
 		body := map[string]string{
 			"application/json": `{"current_password":"` + current + `","new_password":"` + next + `"}`,
@@ -105,10 +105,10 @@ func TestChangePassword(t *testing.T) {
 		want(t, s.Do(r), 400, `{"current_password":["Your old password was entered incorrectly. Please enter it again."]}`)
 		old := map[string]string{"username": "richard", "password": current}
 		want(t, s.Do(testserver.Request{Method: "POST", Path: "/api-token-auth/", Body: old}), 400, "")
-		logIn(t, s, "richard", next, "")
+		logIn(t, s, next, "")
 		current = next
 	}
-	token := logIn(t, s, "richard", current, "")
+	token := logIn(t, s, current, "")
 	for body, answer := range map[string]string{
 		`{}`: `{"current_password":["This field is required."],"new_password":["This field is required."]}`,
 		`{"current_password":"","new_password":"12345678"}`: `{"current_password":["This field may not be blank."],` +
@@ -160,12 +160,12 @@ func TestEncodingIsRenewedAtLogin(t *testing.T) {
 	if got, err := s.DB.Users().ByID(t.Context(), user.ID); err != nil || got.Password != user.Password {
 		t.Errorf("a wrong password changed the encoding: %s, %v", got.Password, err)
 	}
-	logIn(t, s, "richard", testserver.Password, "")
+	logIn(t, s, testserver.Password, "")
 	renewed, err := s.DB.Users().ByID(t.Context(), user.ID)
 	if err != nil || password.New(testserver.CheapHashing).Outdated(renewed.Password) {
 		t.Errorf("the encoding is %s, %v", renewed.Password, err)
 	}
-	logIn(t, s, "richard", testserver.Password, "")
+	logIn(t, s, testserver.Password, "")
 	if again, err := s.DB.Users().ByID(t.Context(), user.ID); err != nil || again.Password != renewed.Password {
 		t.Errorf("it was renewed twice: %v", err)
 	}

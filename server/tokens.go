@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -10,19 +11,15 @@ import (
 	"github.com/rollbook/rollbook/repository"
 )
 
-// LogIn gives a new token to who knows an account's password. Whatever is wrong, a password is hashed and the answer is
-// the same.
+// LogIn gives a new token to who knows an account's password. Whatever is wrong, a password is hashed, and the answer is
+// the same and takes the same time.
 func (s *Server) LogIn(ctx context.Context, req gen.LogInRequestObject) (gen.LogInResponseObject, error) {
-	user, err := s.users.ByUsername(ctx, req.JSONBody.Username)
-	if err != nil && !errors.Is(err, repository.ErrNotFound) {
-		return nil, err
+	user, err := s.verify(ctx, req.JSONBody)
+	if errors.Is(err, errBadCredentials) {
+		wait(ctx, callerOf(ctx).arrival.Add(s.refuseAfter))
 	}
-	ok, err := s.hasher.Verify(ctx, user.Password, req.JSONBody.Password)
 	if err != nil {
 		return nil, err
-	}
-	if !ok || !user.IsActive {
-		return nil, errBadCredentials
 	}
 	if err := s.renewEncoding(ctx, user, req.JSONBody.Password); err != nil {
 		return nil, err
@@ -32,6 +29,29 @@ func (s *Server) LogIn(ctx context.Context, req gen.LogInRequestObject) (gen.Log
 		return nil, err
 	}
 	return gen.LogIn200JSONResponse{Token: key}, nil
+}
+
+// verify returns the account whose credentials these are, or errBadCredentials.
+func (s *Server) verify(ctx context.Context, c *gen.Credentials) (repository.User, error) {
+	user, err := s.users.ByUsername(ctx, c.Username)
+	if err != nil && !errors.Is(err, repository.ErrNotFound) {
+		return repository.User{}, err
+	}
+	ok, err := s.hasher.Verify(ctx, user.Password, c.Password)
+	if err == nil && (!ok || !user.IsActive) {
+		err = errBadCredentials
+	}
+	return user, err
+}
+
+// wait returns at a time, or when the context ends.
+func wait(ctx context.Context, until time.Time) {
+	timer := time.NewTimer(time.Until(until))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
 }
 
 // renewEncoding encodes a password as today's are, where it is not.

@@ -57,11 +57,12 @@ type cli struct {
 
 type serve struct {
 	database
-	Addr      string        `env:"ADDR" placeholder:"HOST:PORT" default:"127.0.0.1:8000" help:"The address to listen on. Default: ${default}."`
-	HashWait  time.Duration `env:"HASH_WAIT" placeholder:"DURATION" default:"5s" help:"How long a login or registration waits for its turn to hash a password before it is answered 503. Default: ${default}."`
-	MinLength int           `name:"password-min-length" env:"PASSWORD_MIN_LENGTH" placeholder:"N" default:"8" help:"How many characters a new password needs, at least 8. Default: ${default}."`
-	TokenIdle time.Duration `name:"token-idle-ttl" env:"TOKEN_IDLE_TTL" placeholder:"DURATION" default:"0" help:"How long a token lives without being used; 0 is for ever. Default: ${default}."`
-	TokenTTL  time.Duration `name:"token-ttl" env:"TOKEN_TTL" placeholder:"DURATION" default:"0" help:"How long a token lives at most; 0 is for ever. Default: ${default}."`
+	Addr        string        `env:"ADDR" placeholder:"HOST:PORT" default:"127.0.0.1:8000" help:"The address to listen on. Default: ${default}."`
+	HashWait    time.Duration `env:"HASH_WAIT" placeholder:"DURATION" default:"5s" help:"How long a login or registration waits for its turn to hash a password before it is answered 503. Default: ${default}."`
+	RefuseAfter time.Duration `name:"login-refuse-after" env:"LOGIN_REFUSE_AFTER" placeholder:"DURATION" default:"300ms" help:"How long after its arrival a login is refused, so that the time does not tell why. Longer than the slowest stored password takes to verify. Default: ${default}."`
+	MinLength   int           `name:"password-min-length" env:"PASSWORD_MIN_LENGTH" placeholder:"N" default:"8" help:"How many characters a new password needs, at least 8. Default: ${default}."`
+	TokenIdle   time.Duration `name:"token-idle-ttl" env:"TOKEN_IDLE_TTL" placeholder:"DURATION" default:"0" help:"How long a token lives without being used; 0 is for ever. Default: ${default}."`
+	TokenTTL    time.Duration `name:"token-ttl" env:"TOKEN_TTL" placeholder:"DURATION" default:"0" help:"How long a token lives at most; 0 is for ever. Default: ${default}."`
 }
 
 // Validate refuses what makes no sense.
@@ -71,6 +72,8 @@ func (s serve) Validate() error {
 		return errors.New("--hash-wait must be more than 0")
 	case s.MinLength < password.MinLength || s.MinLength > maxPassword:
 		return fmt.Errorf("--password-min-length must be from %d to %d", password.MinLength, maxPassword)
+	case s.RefuseAfter < 0 || s.RefuseAfter > maxRefuseAfter:
+		return fmt.Errorf("--login-refuse-after must be from 0 to %s", maxRefuseAfter)
 	case s.TokenIdle < 0 || s.TokenTTL < 0:
 		return errors.New("--token-idle-ttl and --token-ttl must not be less than 0")
 	}
@@ -79,6 +82,9 @@ func (s serve) Validate() error {
 
 // maxPassword is the most that the contract allows a new password to have.
 const maxPassword = 128
+
+// maxRefuseAfter leaves enough of the time that the server has to write an answer.
+const maxRefuseAfter = 10 * time.Second
 
 type migrate struct{ database }
 

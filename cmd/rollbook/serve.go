@@ -21,11 +21,12 @@ func (s serve) Run(ctx context.Context, o output) (err error) {
 	defer func() { err = errors.Join(err, db.Close()) }()
 	log := slog.New(slog.NewTextHandler(o.log, nil))
 	handler, err := server.New(server.Config{
-		DB:     db,
-		Tokens: repository.Lifetimes{Idle: s.TokenIdle, Absolute: s.TokenTTL},
-		Hasher: password.New(password.Options{Wait: s.HashWait}),
-		Policy: password.Policy{MinLength: s.MinLength},
-		Log:    log,
+		DB:          db,
+		Tokens:      repository.Lifetimes{Idle: s.TokenIdle, Absolute: s.TokenTTL},
+		Hasher:      password.New(password.Options{Wait: s.HashWait}),
+		Policy:      password.Policy{MinLength: s.MinLength},
+		RefuseAfter: s.RefuseAfter,
+		Log:         log,
 	})
 	if err != nil {
 		return err
