@@ -1,0 +1,100 @@
+//go:build !race
+
+// The race detector takes several times the memory and the time.
+
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/rollbook/rollbook/test/need"
+	"github.com/rollbook/rollbook/test/testdb"
+)
+
+// What a crowd of logins may cost the others. On two cores that do nothing else, 106 MB and 122 ms were measured.
+const (
+	crowd         = 256
+	crowdLasts    = 4 * time.Second
+	mostMemory    = 150 << 20 // above idle
+	readEvery     = 50 * time.Millisecond
+	mostReadDelay = time.Second // the 99th percentile
+)
+
+// While a crowd logs in, memory stays flat and profiles can be read.
+func TestCrowdOfLogins(t *testing.T) {
+	need.File(t, "/proc/self/status", "it tells the memory of a process")
+	p := start(t, testdb.SQLite(t), "HASH_WAIT=30s")
+	const credentials = `{"username":"u","password":"Correct-Horse-9"}`
+	_, members := p.send(t, "POST", "/api/v1/users/", "", credentials)
+	token, _ := members["auth_token"].(string)
+	idle := residentMemory(t, p.cmd.Process.Pid)
+
+	var peak, logins atomic.Int64
+	var wg sync.WaitGroup
+	end := time.Now().Add(crowdLasts)
+	for range crowd {
+		wg.Go(func() {
+			for time.Now().Before(end) {
+				if status, answer := p.send(t, "POST", "/api-token-auth/", "", credentials); status != http.StatusOK {
+					t.Errorf("log in: %d %v", status, answer)
+					return
+				}
+				logins.Add(1)
+			}
+		})
+	}
+	var delays []time.Duration
+	var mu sync.Mutex
+	for due := time.Now(); due.Before(end); due = due.Add(readEvery) {
+		time.Sleep(time.Until(due))
+		peak.Store(max(peak.Load(), residentMemory(t, p.cmd.Process.Pid)))
+		wg.Go(func() { // whether or not the one before is answered
+			if status, answer := p.send(t, "GET", "/api/v1/users/me/", token, ""); status != http.StatusOK {
+				t.Errorf("read: %d %v", status, answer)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			delays = append(delays, time.Since(due))
+		})
+	}
+	wg.Wait()
+	slices.Sort(delays)
+	p99 := delays[len(delays)*99/100]
+	t.Logf("%d logins; memory %d MB, %d MB above idle; %d reads, median %s, p99 %s", logins.Load(), peak.Load()>>20,
+		(peak.Load()-idle)>>20, len(delays), delays[len(delays)/2], p99)
+	if peak.Load()-idle > mostMemory {
+		t.Errorf("memory rose by %d MB", (peak.Load()-idle)>>20)
+	}
+	if p99 > mostReadDelay {
+		t.Errorf("the p99 of reads is %s", p99)
+	}
+}
+
+// residentMemory returns what a process takes, in bytes.
+func residentMemory(t *testing.T, pid int) int64 {
+	t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(status)) {
+		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+			kilobytes, err := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return kilobytes << 10
+		}
+	}
+	t.Fatal("no VmRSS")
+	return 0
+}
