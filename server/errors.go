@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"strconv"
 
 	"github.com/labstack/echo/v4"
 
@@ -71,6 +72,7 @@ func (s *Server) writeError(err error, c echo.Context) {
 		return
 	}
 	status, body := s.answer(err, c)
+	throttled, _ := errors.AsType[throttledError](err)
 	header := c.Response().Header()
 	switch status {
 	case http.StatusUnauthorized:
@@ -79,6 +81,8 @@ func (s *Server) writeError(err error, c echo.Context) {
 		header.Set(echo.HeaderAllow, s.allowed(c))
 	case http.StatusServiceUnavailable:
 		header.Set(echo.HeaderRetryAfter, retryAfter)
+	case http.StatusTooManyRequests:
+		header.Set(echo.HeaderRetryAfter, strconv.Itoa(throttled.seconds()))
 	}
 	if err := c.JSON(status, body); err != nil {
 		s.log.LogAttrs(c.Request().Context(), slog.LevelWarn, "answer not sent", slog.Any("error", err))
@@ -96,8 +100,11 @@ func (s *Server) answer(err error, c echo.Context) (status int, body any) {
 		return http.StatusBadRequest, fields
 	}
 	detail, ok := errors.AsType[detailError](err)
+	throttled, early := errors.AsType[throttledError](err)
 	switch {
 	case ok:
+	case early:
+		detail = throttled.answer()
 	case errors.Is(err, echo.ErrMethodNotAllowed):
 		detail = detailError{http.StatusMethodNotAllowed, fmt.Sprintf("Method %q not allowed.", c.Request().Method)}
 	default:

@@ -24,6 +24,7 @@ const paramID = "id"
 // caller is who calls an operation.
 type caller struct {
 	arrival time.Time       // of the request
+	address string          // the client's
 	client  string          // what the client calls itself
 	user    repository.User // nobody where the operation is open
 	token   uuid.UUID
@@ -45,7 +46,11 @@ func (s *Server) guard(op *operation) echo.MiddlewareFunc {
 	}
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
-			by := caller{arrival: time.Now(), client: strings.ToValidUTF8(c.Request().UserAgent(), "\uFFFD")}
+			by := caller{
+				arrival: time.Now(),
+				address: clientAddress(c.Request(), s.trusted),
+				client:  strings.ToValidUTF8(c.Request().UserAgent(), "\uFFFD"),
+			}
 			if !op.open {
 				if err := s.authenticate(c.Request(), &by); err != nil {
 					return err

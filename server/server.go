@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -24,6 +25,9 @@ type Config struct {
 	// RefuseAfter is how long after its arrival a login is refused, whatever the reason, so that the time tells nothing:
 	// longer than any stored password takes to verify. 0 is at once.
 	RefuseAfter time.Duration
+	Throttle    Throttle              // none by default
+	Throttles   *repository.Throttles // needed where there is a Throttle
+	Trusted     []netip.Prefix        // the proxies whose X-Forwarded-For is believed
 	Log         *slog.Logger
 }
 
@@ -37,6 +41,9 @@ type Server struct {
 	log    *slog.Logger
 
 	refuseAfter time.Duration
+	throttle    Throttle
+	throttles   *repository.Throttles
+	trusted     []netip.Prefix
 	allow       map[string]string // the methods of each path, as Echo spells it
 }
 
@@ -51,8 +58,8 @@ func New(c Config) (http.Handler, error) {
 	}
 	s := &Server{
 		db: c.DB, users: c.DB.Users(), tokens: c.DB.Tokens(c.Tokens), hasher: c.Hasher, policy: c.Policy, log: c.Log,
-		refuseAfter: c.RefuseAfter,
-		allow:       map[string]string{},
+		refuseAfter: c.RefuseAfter, throttle: c.Throttle, throttles: c.Throttles, trusted: c.Trusted,
+		allow: map[string]string{},
 	}
 	e := echo.New()
 	e.HTTPErrorHandler = s.writeError

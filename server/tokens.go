@@ -14,11 +14,18 @@ import (
 // LogIn gives a new token to who knows an account's password. Whatever is wrong, a password is hashed, and the answer is
 // the same and takes the same time.
 func (s *Server) LogIn(ctx context.Context, req gen.LogInRequestObject) (gen.LogInResponseObject, error) {
+	place, err := s.admitLogin(ctx, req.JSONBody.Username)
+	if err != nil {
+		return nil, err
+	}
 	user, err := s.verify(ctx, req.JSONBody)
 	if errors.Is(err, errBadCredentials) {
 		wait(ctx, callerOf(ctx).arrival.Add(s.refuseAfter))
 	}
 	if err != nil {
+		return nil, err
+	}
+	if err := s.succeeded(ctx, place); err != nil {
 		return nil, err
 	}
 	if err := s.renewEncoding(ctx, user, req.JSONBody.Password); err != nil {

@@ -14,6 +14,9 @@ import (
 
 // RegisterUser stores an account with its first token.
 func (s *Server) RegisterUser(ctx context.Context, req gen.RegisterUserRequestObject) (gen.RegisterUserResponseObject, error) {
+	if err := s.admitRegistration(ctx); err != nil {
+		return nil, err
+	}
 	user := newUser(req.JSONBody)
 	var err error
 	if user.Password, err = s.hasher.Encode(ctx, req.JSONBody.Password); err != nil {
@@ -67,12 +70,19 @@ func (s *Server) PatchUser(ctx context.Context, req gen.PatchUserRequestObject) 
 // ChangePassword needs the password so far, and ends every other sign-in of the account.
 func (s *Server) ChangePassword(ctx context.Context, req gen.ChangePasswordRequestObject) (gen.ChangePasswordResponseObject, error) {
 	by := callerOf(ctx)
+	place, err := s.admitLogin(ctx, by.user.Username) // it is as good for guessing as a login
+	if err != nil {
+		return nil, err
+	}
 	ok, err := s.hasher.Verify(ctx, by.user.Password, req.JSONBody.CurrentPassword)
 	if err != nil {
 		return nil, err
 	}
 	if !ok {
 		return nil, errWrongPassword
+	}
+	if err := s.succeeded(ctx, place); err != nil {
+		return nil, err
 	}
 	encoded, err := s.hasher.Encode(ctx, req.JSONBody.NewPassword)
 	if err != nil {

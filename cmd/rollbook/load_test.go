@@ -32,7 +32,7 @@ const (
 // While a crowd logs in, memory stays flat and profiles can be read.
 func TestCrowdOfLogins(t *testing.T) {
 	need.File(t, "/proc/self/status", "it tells the memory of a process")
-	p := start(t, testdb.SQLite(t), "HASH_WAIT=30s")
+	p := start(t, testdb.SQLite(t), "HASH_WAIT=30s", "LOGIN_THROTTLE=0")
 	const credentials = `{"username":"u","password":"Correct-Horse-9"}`
 	_, members := p.send(t, "POST", "/api/v1/users/", "", credentials)
 	token, _ := members["auth_token"].(string)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"os/signal"
 	"slices"
@@ -57,25 +58,48 @@ type cli struct {
 
 type serve struct {
 	database
-	Addr        string        `env:"ADDR" placeholder:"HOST:PORT" default:"127.0.0.1:8000" help:"The address to listen on. Default: ${default}."`
+	Addr           string         `env:"ADDR" placeholder:"HOST:PORT" default:"127.0.0.1:8000" help:"The address to listen on. Default: ${default}."`
+	TrustedProxies []netip.Prefix `env:"TRUSTED_PROXIES" placeholder:"CIDR,…" help:"The networks of the proxies in front, whose X-Forwarded-For is believed. Default: none."`
+	Passwords      passwords      `embed:""`
+	Lifetimes      lifetimes      `embed:""`
+	Throttle       throttle       `embed:""`
+}
+
+type passwords struct {
 	HashWait    time.Duration `env:"HASH_WAIT" placeholder:"DURATION" default:"5s" help:"How long a login or registration waits for its turn to hash a password before it is answered 503. Default: ${default}."`
 	RefuseAfter time.Duration `name:"login-refuse-after" env:"LOGIN_REFUSE_AFTER" placeholder:"DURATION" default:"300ms" help:"How long after its arrival a login is refused, so that the time does not tell why. Longer than the slowest stored password takes to verify. Default: ${default}."`
 	MinLength   int           `name:"password-min-length" env:"PASSWORD_MIN_LENGTH" placeholder:"N" default:"8" help:"How many characters a new password needs, at least 8. Default: ${default}."`
-	TokenIdle   time.Duration `name:"token-idle-ttl" env:"TOKEN_IDLE_TTL" placeholder:"DURATION" default:"0" help:"How long a token lives without being used; 0 is for ever. Default: ${default}."`
-	TokenTTL    time.Duration `name:"token-ttl" env:"TOKEN_TTL" placeholder:"DURATION" default:"0" help:"How long a token lives at most; 0 is for ever. Default: ${default}."`
+}
+
+type lifetimes struct {
+	Idle     time.Duration `name:"token-idle-ttl" env:"TOKEN_IDLE_TTL" placeholder:"DURATION" default:"0" help:"How long a token lives without being used; 0 is for ever. Default: ${default}."`
+	Absolute time.Duration `name:"token-ttl" env:"TOKEN_TTL" placeholder:"DURATION" default:"0" help:"How long a token lives at most; 0 is for ever. Default: ${default}."`
+}
+
+type throttle struct {
+	Failures      int           `name:"login-throttle" env:"LOGIN_THROTTLE" placeholder:"N" default:"5" help:"How many logins in a row may fail for an account from an address before each further one has to wait; 0 turns all limits of logins off. Default: ${default}."`
+	Backoff       time.Duration `name:"login-backoff" env:"LOGIN_BACKOFF" placeholder:"DURATION" default:"10s" help:"How long the first has to wait; each further one waits twice as long. Default: ${default}."`
+	BackoffMax    time.Duration `name:"login-backoff-max" env:"LOGIN_BACKOFF_MAX" placeholder:"DURATION" default:"15m" help:"How long one has to wait at most. Default: ${default}."`
+	PerAccount    int           `name:"login-per-account" env:"LOGIN_PER_ACCOUNT" placeholder:"N" default:"100" help:"How many logins an account may have in an hour, from all addresses; 0 is without limit. Default: ${default}."`
+	PerAddress    int           `name:"login-per-address" env:"LOGIN_PER_ADDRESS" placeholder:"N" default:"300" help:"How many logins an address may have in ten minutes, to all accounts; 0 is without limit. Default: ${default}."`
+	Registrations int           `name:"register-throttle" env:"REGISTER_THROTTLE" placeholder:"N" default:"100" help:"How many registrations an address may have in an hour; 0 is without limit. Default: ${default}."`
 }
 
 // Validate refuses what makes no sense.
 func (s serve) Validate() error {
 	switch {
-	case s.HashWait <= 0:
+	case s.Passwords.HashWait <= 0:
 		return errors.New("--hash-wait must be more than 0")
-	case s.MinLength < password.MinLength || s.MinLength > maxPassword:
+	case s.Passwords.MinLength < password.MinLength || s.Passwords.MinLength > maxPassword:
 		return fmt.Errorf("--password-min-length must be from %d to %d", password.MinLength, maxPassword)
-	case s.RefuseAfter < 0 || s.RefuseAfter > maxRefuseAfter:
+	case s.Passwords.RefuseAfter < 0 || s.Passwords.RefuseAfter > maxRefuseAfter:
 		return fmt.Errorf("--login-refuse-after must be from 0 to %s", maxRefuseAfter)
-	case s.TokenIdle < 0 || s.TokenTTL < 0:
+	case s.Lifetimes.Idle < 0 || s.Lifetimes.Absolute < 0:
 		return errors.New("--token-idle-ttl and --token-ttl must not be less than 0")
+	case min(s.Throttle.Failures, s.Throttle.PerAccount, s.Throttle.PerAddress, s.Throttle.Registrations) < 0:
+		return errors.New("--login-throttle, --login-per-account, --login-per-address and --register-throttle must not be less than 0")
+	case s.Throttle.Backoff <= 0 || s.Throttle.BackoffMax < s.Throttle.Backoff:
+		return errors.New("--login-backoff must be more than 0, and --login-backoff-max not less than that")
 	}
 	return nil
 }

@@ -265,7 +265,7 @@ func TestHelpExplainsEachFlag(t *testing.T) {
 func TestMigrate(t *testing.T) {
 	t.Parallel()
 	env := []string{"DATABASE_URL=sqlite:" + filepath.Join(t.TempDir(), "x.db")}
-	for _, want := range []string{"applied 0001_accounts.sql\napplied 0002_sign_ins.sql\nthe database is up to date\n", "the database is up to date\n"} {
+	for _, want := range []string{"applied 0001_accounts.sql\napplied 0002_sign_ins.sql\napplied 0003_throttles.sql\nthe database is up to date\n", "the database is up to date\n"} {
 		out, err := program(t, env, "migrate").Output()
 		if err != nil || string(out) != want {
 			t.Errorf("got %q, %v; want %q", out, err, want)

@@ -20,12 +20,19 @@ func (s serve) Run(ctx context.Context, o output) (err error) {
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 	log := slog.New(slog.NewTextHandler(o.log, nil))
+	throttles, err := db.Throttles(ctx)
+	if err != nil {
+		return err
+	}
 	handler, err := server.New(server.Config{
 		DB:          db,
-		Tokens:      repository.Lifetimes{Idle: s.TokenIdle, Absolute: s.TokenTTL},
-		Hasher:      password.New(password.Options{Wait: s.HashWait}),
-		Policy:      password.Policy{MinLength: s.MinLength},
-		RefuseAfter: s.RefuseAfter,
+		Tokens:      repository.Lifetimes(s.Lifetimes),
+		Hasher:      password.New(password.Options{Wait: s.Passwords.HashWait}),
+		Policy:      password.Policy{MinLength: s.Passwords.MinLength},
+		RefuseAfter: s.Passwords.RefuseAfter,
+		Throttle:    s.Throttle.limits(),
+		Throttles:   throttles,
+		Trusted:     s.TrustedProxies,
 		Log:         log,
 	})
 	if err != nil {
@@ -41,6 +48,15 @@ func (s serve) Run(ctx context.Context, o output) (err error) {
 		return err
 	}
 	return server.Serve(ctx, listener, handler, server.DefaultTimeouts, log)
+}
+
+// limits are all those of logins, or none.
+func (t throttle) limits() server.Throttle {
+	limits := server.Throttle(t)
+	if t.Failures == 0 {
+		limits.PerAccount, limits.PerAddress = 0, 0
+	}
+	return limits
 }
 
 // Run migrates and tells what it did.

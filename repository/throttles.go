@@ -1,0 +1,167 @@
+package repository
+
+import (
+	"bytes"
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"fmt"
+	"math/bits"
+	mathrand "math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+
+	"gorm.io/gorm"
+	"gorm.io/gorm/clause"
+)
+
+// Place is a place in one of the queues that an attempt must pass.
+type Place struct {
+	Key  []byte // of the queue, from Throttles.Key
+	Most int    // how many places there are within Window, or before Backoff begins
+
+	Window time.Duration // in which the places are counted, from the first; where there is no Backoff
+
+	Backoff    time.Duration // how long the next attempt must wait after the last of Most places, doubled with each further one
+	BackoffMax time.Duration // and at most; who comes no more for so long after that is forgotten
+}
+
+// throttle is what is known of a queue.
+type throttle struct {
+	Key       []byte `gorm:"primaryKey"`
+	Count     int    // of the places taken
+	Until     time.Time
+	ExpiresAt time.Time
+}
+
+// Throttles are the queues of a database, the same for every process that uses it.
+type Throttles struct {
+	db     *DB
+	secret []byte
+}
+
+// purgeOneIn is how many attempts share the work of removing the queues that nobody waits in any more.
+const purgeOneIn = 100
+
+// Throttles are the queues of the database. It is ErrUnavailable or the like where the key to their names cannot be read.
+func (db *DB) Throttles(ctx context.Context) (*Throttles, error) {
+	type secret struct {
+		Name  string
+		Value []byte
+	}
+	ours := secret{Name: "throttles", Value: make([]byte, sha256.Size)}
+	_, _ = rand.Read(ours.Value) // never fails: it ends the program rather
+	var stored secret
+	err := db.do(ctx, "key of throttles", func(g *gorm.DB) error {
+		if err := g.Clauses(clause.OnConflict{DoNothing: true}).Create(&ours).Error; err != nil {
+			return err
+		}
+		return g.Where("name = ?", ours.Name).Take(&stored).Error
+	})
+	return &Throttles{db, stored.Value}, err
+}
+
+// Key names a queue by what it is about. The names cannot be read back: what people type into a name's field can be a
+// password.
+func (t *Throttles) Key(about ...string) []byte {
+	mac := hmac.New(sha256.New, t.secret)
+	for _, part := range about {
+		_, _ = fmt.Fprintf(mac, "%d:%s", len(part), part) // to a hash, which takes everything
+	}
+	return mac.Sum(nil)
+}
+
+// Take takes a place in every queue, or in none where one of them is full; then it returns how long until that changes.
+// However many processes ask at once, no queue gives more places than it has.
+func (t *Throttles) Take(ctx context.Context, places ...Place) (wait time.Duration, err error) {
+	// In one order, so that two attempts never wait for each other.
+	slices.SortFunc(places, func(a, b Place) int { return bytes.Compare(a.Key, b.Key) })
+	keys := make([][]byte, len(places))
+	for i, place := range places {
+		keys[i] = place.Key
+	}
+	err = t.db.do(ctx, "take a place", func(db *gorm.DB) error {
+		if mathrand.IntN(purgeOneIn) == 0 { //nolint:gosec // when is no secret
+			if err := db.Where("expires_at < ?", db.NowFunc()).Delete(&throttle{}).Error; err != nil {
+				return err
+			}
+		}
+		return db.Transaction(func(tx *gorm.DB) error {
+			rows, err := lockThrottles(tx, keys)
+			if err != nil {
+				return err
+			}
+			now := tx.NowFunc()
+			for i, place := range places {
+				wait = max(wait, rows[i].take(place, now))
+			}
+			if wait > 0 {
+				return nil
+			}
+			for i := range rows {
+				if err := tx.Save(&rows[i]).Error; err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	})
+	return wait, err
+}
+
+// lockThrottles returns the rows of sorted keys, made where they were not there, and kept from others until the
+// transaction ends.
+func lockThrottles(tx *gorm.DB, keys [][]byte) ([]throttle, error) {
+	long := time.Unix(0, 0).UTC() // ago
+	values := make([]string, len(keys))
+	var arguments []any
+	for i, key := range keys {
+		values[i] = "(0, ?, ?, ?)" // GORM would make a list of the key's bytes where it stood first
+		arguments = append(arguments, key, long, long)
+	}
+	var rows []throttle
+	err := tx.Raw("INSERT INTO throttles (count, key, until, expires_at) VALUES "+strings.Join(values, ", ")+
+		" ON CONFLICT (key) DO UPDATE SET count = throttles.count RETURNING *", arguments...).Scan(&rows).Error
+	slices.SortFunc(rows, func(a, b throttle) int { return bytes.Compare(a.Key, b.Key) })
+	return rows, err
+}
+
+// take takes a place, or returns how long until there is one.
+func (r *throttle) take(p Place, now time.Time) time.Duration {
+	if !r.ExpiresAt.After(now) {
+		r.Count, r.Until, r.ExpiresAt = 0, now, now.Add(p.Window)
+	}
+	if p.Backoff == 0 {
+		if r.Count >= p.Most {
+			return r.ExpiresAt.Sub(now)
+		}
+		r.Count++
+		return 0
+	}
+	if r.Until.After(now) {
+		return r.Until.Sub(now)
+	}
+	r.Count++
+	if over := r.Count - p.Most; over >= 0 {
+		r.Until = now.Add(backoff(p, over))
+	}
+	r.ExpiresAt = r.Until.Add(p.BackoffMax)
+	return 0
+}
+
+// backoff is p.Backoff doubled so many times, and at most p.BackoffMax.
+func backoff(p Place, doublings int) time.Duration {
+	if doublings >= bits.LeadingZeros64(uint64(p.Backoff))-1 {
+		return p.BackoffMax
+	}
+	return min(p.Backoff<<doublings, p.BackoffMax)
+}
+
+// Forget empties a queue.
+func (t *Throttles) Forget(ctx context.Context, key []byte) error {
+	return t.db.do(ctx, "forget a queue", func(db *gorm.DB) error {
+		return db.Where("key = ?", key).Delete(&throttle{}).Error
+	})
+}

@@ -1,0 +1,115 @@
+package repository_test
+
+import (
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/rollbook/rollbook/repository"
+	"github.com/rollbook/rollbook/test/testdb"
+)
+
+func throttles(t *testing.T, db *repository.DB) *repository.Throttles {
+	t.Helper()
+	throttles, err := db.Throttles(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return throttles
+}
+
+// take takes a place and returns how long it has to wait instead.
+func take(t *testing.T, from *repository.Throttles, places ...repository.Place) time.Duration {
+	t.Helper()
+	wait, err := from.Take(t.Context(), places...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return wait
+}
+
+func TestPlacesWithinAWindow(t *testing.T) {
+	each(t, func(t *testing.T, db *repository.DB) {
+		queues := throttles(t, db)
+		const window = time.Second
+		place := repository.Place{Key: queues.Key("a"), Most: 3, Window: window}
+		other := repository.Place{Key: queues.Key("b"), Most: 5, Window: window}
+		for range 3 {
+			if wait := take(t, queues, place, other); wait != 0 {
+				t.Fatalf("a free place has to be waited for: %s", wait)
+			}
+		}
+		for range 3 {
+			if wait := take(t, queues, place, other); wait <= 0 || wait > window {
+				t.Errorf("the wait for a full queue is %s", wait)
+			}
+		}
+		for i := range 3 { // what was refused took no place in the other queue either
+			if wait := take(t, queues, other); (wait > 0) != (i == 2) {
+				t.Errorf("place %d of the other queue: %s", i+4, wait)
+			}
+		}
+		time.Sleep(window)
+		if wait := take(t, queues, place); wait != 0 {
+			t.Errorf("in the next window: %s", wait)
+		}
+	})
+}
+
+func TestBackoffDoubles(t *testing.T) {
+	each(t, func(t *testing.T, db *repository.DB) {
+		queues := throttles(t, db)
+		const first, longest = 100 * time.Millisecond, 300 * time.Millisecond
+		place := repository.Place{Key: queues.Key("a"), Most: 2, Backoff: first, BackoffMax: longest}
+		for range 2 {
+			if wait := take(t, queues, place); wait != 0 {
+				t.Fatalf("the first ones have to wait: %s", wait)
+			}
+		}
+		for i, most := range []time.Duration{first, 2 * first, longest, longest} {
+			wait := take(t, queues, place)
+			if wait <= 0 || wait > most {
+				t.Errorf("wait %d is %s, of %s", i, wait, most)
+			}
+			time.Sleep(wait)
+			if wait := take(t, queues, place); wait != 0 {
+				t.Errorf("after wait %d: %s more", i, wait)
+			}
+		}
+		if err := queues.Forget(t.Context(), place.Key); err != nil {
+			t.Fatal(err)
+		}
+		if wait := take(t, queues, place); wait != 0 {
+			t.Errorf("after it was forgotten: %s", wait)
+		}
+	})
+}
+
+// Two processes with one database give no more places than there are.
+func TestPlacesAreGivenOnce(t *testing.T) {
+	t.Parallel()
+	testdb.Each(t, func(t *testing.T, address string) {
+		instances := []*repository.Throttles{throttles(t, open(t, address)), throttles(t, open(t, address))}
+		const callers, most = 200, 7
+		var given atomic.Int32
+		var wg sync.WaitGroup
+		for i := range callers {
+			queues := instances[i%2]
+			window := repository.Place{Key: queues.Key("window"), Most: most, Window: time.Hour}
+			backoff := repository.Place{Key: queues.Key("backoff"), Most: most + 1, Backoff: time.Hour, BackoffMax: time.Hour}
+			wg.Go(func() {
+				wait, err := queues.Take(t.Context(), backoff, window)
+				if err != nil {
+					t.Error(err)
+				} else if wait == 0 {
+					given.Add(1)
+				}
+			})
+		}
+		wg.Wait()
+		if given.Load() != most {
+			t.Errorf("%d places were given, want %d", given.Load(), most)
+		}
+	})
+}

@@ -1,0 +1,223 @@
+package server_test
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rollbook/rollbook/server"
+	"github.com/rollbook/rollbook/test/testdb"
+	"github.com/rollbook/rollbook/test/testserver"
+)
+
+// throttled starts a server behind a trusted proxy on this machine, so that tests can come from any address.
+func throttled(t *testing.T, address string, limits server.Throttle) *testserver.Server {
+	t.Helper()
+	return testserver.Start(t, address, func(c *server.Config) {
+		queues, err := c.DB.Throttles(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Throttle, c.Throttles = limits, queues
+		c.Trusted = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+	})
+}
+
+// try logs in from an address.
+func try(s *testserver.Server, from, username, plain string) testserver.Answer {
+	return s.Do(testserver.Request{
+		Method: "POST", Path: "/api-token-auth/", Body: map[string]string{"username": username, "password": plain},
+		Header: map[string]string{"X-Forwarded-For": from},
+	})
+}
+
+// wantThrottled fails the test where an answer is not a 429 that asks to wait for no longer than so many seconds.
+func wantThrottled(t *testing.T, a testserver.Answer, most int) {
+	t.Helper()
+	seconds, err := strconv.Atoi(a.Header.Get("Retry-After"))
+	if err != nil || seconds < 1 || seconds > most {
+		t.Errorf("Retry-After is %q, want 1 to %d", a.Header.Get("Retry-After"), most)
+	}
+	unit := "seconds"
+	if seconds == 1 {
+		unit = "second"
+	}
+	want(t, a, 429, fmt.Sprintf(`{"detail":"Request was throttled. Expected available in %d %s."}`, seconds, unit))
+}
+
+var patient = server.Throttle{Failures: 5, Backoff: time.Hour, BackoffMax: 2 * time.Hour, PerAccount: 1000, PerAddress: 1000}
+
+// Of 200 wrong logins at once, at two instances, exactly as many are looked at as may be; the owner is let in from another
+// address meanwhile.
+func TestGuessersAreCountedOnce(t *testing.T) {
+	t.Parallel()
+	testdb.Each(t, func(t *testing.T, address string) {
+		instances := []*testserver.Server{throttled(t, address, patient), throttled(t, address, patient)}
+		instances[0].Register("richard")
+		const callers = 200
+		answers := make(chan testserver.Answer, callers)
+		for i := range callers {
+			go func() { answers <- try(instances[i%2], "192.0.2.1", "richard", "wrong") }()
+		}
+		count := map[int]int{}
+		for range callers {
+			a := <-answers
+			count[a.Status]++
+			if a.Status == 429 {
+				wantThrottled(t, a, 3600)
+			}
+		}
+		if count[400] != patient.Failures || count[429] != callers-patient.Failures {
+			t.Errorf("got %v, want %d times 400 and the rest 429", count, patient.Failures)
+		}
+		for _, s := range instances {
+			wantThrottled(t, try(s, "192.0.2.1", "richard", testserver.Password), 3600)
+			want(t, try(s, "192.0.2.2", "richard", testserver.Password), 200, "")
+			want(t, try(s, "192.0.2.1", "somebody", "wrong"), 400, "")
+		}
+	})
+}
+
+func TestLimitsOfLogins(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		limits         server.Throttle
+		from, username func(i int) string
+		allowed        int
+	}{
+		"an unknown account": {
+			patient, func(int) string { return "192.0.2.1" }, func(int) string { return "nobody" }, 5,
+		},
+		"a network of IPv6": {
+			patient, func(i int) string { return fmt.Sprintf("2001:db8::%x", i) }, func(int) string { return "nobody" }, 5,
+		},
+		"an account, from everywhere": {
+			server.Throttle{PerAccount: 7}, func(i int) string { return fmt.Sprintf("192.0.2.%d", i) }, func(int) string { return "nobody" }, 7,
+		},
+		"an address, for every account": {
+			server.Throttle{PerAddress: 9}, func(int) string { return "192.0.2.1" }, func(i int) string { return fmt.Sprint("u", i) }, 9,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := throttled(t, testdb.SQLite(t), test.limits)
+			for i := range test.allowed + 3 {
+				a := try(s, test.from(i), test.username(i), "wrong")
+				if i < test.allowed {
+					want(t, a, 400, "")
+				} else {
+					wantThrottled(t, a, 3600)
+				}
+			}
+		})
+	}
+}
+
+func TestSuccessForgetsFailures(t *testing.T) {
+	t.Parallel()
+	limits := patient
+	limits.PerAccount = 12
+	s := throttled(t, testdb.SQLite(t), limits)
+	s.Register("richard")
+	for range 2 {
+		for range patient.Failures - 1 {
+			want(t, try(s, "192.0.2.1", "richard", "wrong"), 400, "")
+		}
+		want(t, try(s, "192.0.2.1", "richard", testserver.Password), 200, "")
+	}
+	want(t, try(s, "192.0.2.1", "richard", testserver.Password), 200, "") // the eleventh and twelfth of the account
+	want(t, try(s, "192.0.2.1", "richard", testserver.Password), 200, "")
+	wantThrottled(t, try(s, "192.0.2.1", "richard", testserver.Password), 3600)
+}
+
+func TestBackoffEnds(t *testing.T) {
+	t.Parallel()
+	limits := server.Throttle{Failures: 1, Backoff: 300 * time.Millisecond, BackoffMax: time.Minute}
+	s := throttled(t, testdb.SQLite(t), limits)
+	s.Register("richard")
+	want(t, try(s, "192.0.2.1", "richard", "wrong"), 400, "")
+	wantThrottled(t, try(s, "192.0.2.1", "richard", testserver.Password), 1)
+	time.Sleep(limits.Backoff)
+	want(t, try(s, "192.0.2.1", "richard", testserver.Password), 200, "")
+}
+
+func TestPasswordChangeIsThrottledAsALogin(t *testing.T) {
+	t.Parallel()
+	s := throttled(t, testdb.SQLite(t), patient)
+	id, token := s.Register("richard")
+	change := testserver.Request{
+		Method: "POST", Path: "/api/v1/users/" + id + "/password/", Token: token,
+		Body: map[string]string{"current_password": "wrong", "new_password": "staple-battery-9"},
+	}
+	for range patient.Failures {
+		want(t, s.Do(change), 400, "")
+	}
+	wantThrottled(t, s.Do(change), 3600)
+	a := s.Do(testserver.Request{Method: "POST", Path: "/api-token-auth/", Body: map[string]string{"username": "richard", "password": testserver.Password}})
+	wantThrottled(t, a, 3600)
+}
+
+func TestLimitOfRegistrations(t *testing.T) {
+	t.Parallel()
+	s := throttled(t, testdb.SQLite(t), server.Throttle{Registrations: 2})
+	register := func(i int, from string) testserver.Answer {
+		return s.Do(testserver.Request{
+			Method: "POST", Path: "/api/v1/users/", Header: map[string]string{"X-Forwarded-For": from},
+			Body: map[string]string{"username": fmt.Sprint("u", i), "password": testserver.Password},
+		})
+	}
+	want(t, register(1, "192.0.2.1"), 201, "")
+	want(t, register(2, "192.0.2.1"), 201, "")
+	wantThrottled(t, register(3, "192.0.2.1"), 3600)
+	want(t, register(3, "192.0.2.2"), 201, "")
+	want(t, s.Do(testserver.Request{Method: "POST", Path: "/api/v1/users/", Body: `{`}), 400, "") // takes no place
+}
+
+// Whoever is not a trusted proxy cannot choose an address, and a trusted one is believed only for what it wrote itself.
+func TestForgedAddresses(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		trusted string
+		headers func(i int) string
+		alike   bool // all attempts count as from one address
+	}{
+		"no proxy is trusted":            {"", func(i int) string { return fmt.Sprintf("192.0.2.%d", i) }, true},
+		"another proxy is trusted":       {"198.51.100.0/24", func(i int) string { return fmt.Sprintf("192.0.2.%d", i) }, true},
+		"the client forges further left": {"127.0.0.0/8", func(i int) string { return fmt.Sprintf("192.0.2.%d, 203.0.113.9", i) }, true},
+		"behind two proxies":             {"127.0.0.0/8,10.0.0.0/8", func(i int) string { return fmt.Sprintf("6.6.6.6, 192.0.2.%d, 10.0.0.%d", i, i) }, false},
+		"nonsense in the header":         {"127.0.0.0/8", func(i int) string { return fmt.Sprintf("192.0.2.%d, nonsense%d", i, i) }, true},
+		"an address of IPv4 in IPv6":     {"127.0.0.0/8", func(i int) string { return "::ffff:192.0.2.1"[(i%2)*7:] }, true},
+		"told apart":                     {"127.0.0.0/8", func(i int) string { return fmt.Sprintf("192.0.2.%d", i) }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := testserver.Start(t, testdb.SQLite(t), func(c *server.Config) {
+				queues, err := c.DB.Throttles(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				c.Throttle, c.Throttles = server.Throttle{PerAddress: 2}, queues
+				for prefix := range strings.SplitSeq(test.trusted, ",") {
+					if prefix != "" {
+						c.Trusted = append(c.Trusted, netip.MustParsePrefix(prefix))
+					}
+				}
+			})
+			var statuses []int
+			for i := range 4 {
+				statuses = append(statuses, try(s, test.headers(i), "nobody", "wrong").Status)
+			}
+			expected := []int{400, 400, 400, 400}
+			if test.alike {
+				expected = []int{400, 400, 429, 429}
+			}
+			if !slices.Equal(statuses, expected) {
+				t.Errorf("got %v, want %v", statuses, expected)
+			}
+		})
+	}
+}
