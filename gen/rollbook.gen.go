@@ -935,6 +935,20 @@ func (response RegisterUser400JSONResponse) VisitRegisterUserResponse(w http.Res
 	return err
 }
 
+type RegisterUser403JSONResponse struct{ ForbiddenJSONResponse }
+
+func (response RegisterUser403JSONResponse) VisitRegisterUserResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type RegisterUser408JSONResponse struct{ RequestTimeoutJSONResponse }
 
 func (response RegisterUser408JSONResponse) VisitRegisterUserResponse(w http.ResponseWriter) error {

@@ -19,6 +19,7 @@ const (
 	extMaxBodyBytes = "x-max-body-bytes"
 	extPolicy       = "x-policy"
 	accessOwner     = "owner"
+	accessRegister  = "registration"
 	normalizeNFKC   = "NFKC"
 	policyPassword  = "password"
 )
@@ -32,13 +33,14 @@ type contract struct {
 
 // operation is what the contract says of one operation, as the guard asks it.
 type operation struct {
-	route    *routers.Route
-	options  *openapi3filter.Options
-	open     bool // nobody needs to be signed in
-	owner    bool // only the owner of the account {id} may call it
-	hasBody  bool
-	fields   []textField // of the body
-	maxBytes int64       // of the body
+	route     *routers.Route
+	options   *openapi3filter.Options
+	open      bool // nobody needs to be signed in
+	owner     bool // only the owner of the account {id} may call it
+	registers bool // only while registration is open
+	hasBody   bool
+	fields    []textField // of the body
+	maxBytes  int64       // of the body
 }
 
 // key names an operation: its method and its path as Echo spells it.
@@ -93,12 +95,16 @@ func (c *contract) operation(path string, item *openapi3.PathItem, method string
 		options: c.options,
 		open:    len(security) == 0,
 	}
-	var err error
-	if o.owner, err = has(op.Extensions, extAccess, accessOwner); err != nil {
+	var access string
+	if err := readExtension(op.Extensions, extAccess, &access); err != nil {
 		return nil, err
 	}
+	o.owner, o.registers = access == accessOwner, access == accessRegister
+	if access != "" && !o.owner && !o.registers {
+		return nil, fmt.Errorf("%s: %q is not known", extAccess, access)
+	}
 	if o.owner && (o.open || item.Parameters.GetByInAndName(openapi3.ParameterInPath, paramID) == nil) {
-		return nil, fmt.Errorf("%s: %s needs security and the parameter %s", extAccess, accessOwner, paramID)
+		return nil, fmt.Errorf("%s: %s needs security and the parameter %s", extAccess, access, paramID)
 	}
 	if op.RequestBody != nil {
 		media := op.RequestBody.Value.Content.Get(mediaJSON)

@@ -51,6 +51,9 @@ func (s *Server) guard(op *operation) echo.MiddlewareFunc {
 				address: clientAddress(c.Request(), s.trusted),
 				client:  strings.ToValidUTF8(c.Request().UserAgent(), "\uFFFD"),
 			}
+			if op.registers && s.closed != "" {
+				return detailError{http.StatusForbidden, s.closed}
+			}
 			if !op.open {
 				if err := s.authenticate(c.Request(), &by); err != nil {
 					return err

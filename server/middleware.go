@@ -62,3 +62,23 @@ func secureHeaders(next echo.HandlerFunc) echo.HandlerFunc {
 		return next(c)
 	}
 }
+
+// crossOrigin lets scripts of other sites call and read the answers. They send their token themselves: no cookie of the
+// browser's goes with it.
+func (s *Server) crossOrigin(origins []string) echo.MiddlewareFunc {
+	const preflightLasts = 600 // seconds
+	cors := middleware.CORSWithConfig(middleware.CORSConfig{
+		AllowOrigins:  origins,
+		AllowMethods:  methods,
+		AllowHeaders:  []string{echo.HeaderAuthorization, echo.HeaderContentType},
+		ExposeHeaders: []string{echo.HeaderAllow, echo.HeaderRetryAfter, echo.HeaderWWWAuthenticate, echo.HeaderXRequestID},
+		MaxAge:        preflightLasts,
+	})
+	return func(next echo.HandlerFunc) echo.HandlerFunc {
+		answer := cors(next)
+		return func(c echo.Context) error {
+			c.Set(echo.ContextKeyHeaderAllow, s.allowed(c)) // for the answer to a preflight, which is an OPTIONS too
+			return answer(c)
+		}
+	}
+}

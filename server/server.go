@@ -24,11 +24,14 @@ type Config struct {
 	Policy password.Policy
 	// RefuseAfter is how long after its arrival a login is refused, whatever the reason, so that the time tells nothing:
 	// longer than any stored password takes to verify. 0 is at once.
-	RefuseAfter time.Duration
-	Throttle    Throttle              // none by default
-	Throttles   *repository.Throttles // needed where there is a Throttle
-	Trusted     []netip.Prefix        // the proxies whose X-Forwarded-For is believed
-	Log         *slog.Logger
+	RefuseAfter     time.Duration
+	Throttle        Throttle              // none by default
+	Throttles       *repository.Throttles // needed where there is a Throttle
+	Trusted         []netip.Prefix        // the proxies whose X-Forwarded-For is believed
+	Closed          string                // why nobody can register, and where accounts come from; empty while registration is open
+	OwnProfilesOnly bool                  // another's profile is 404
+	Origins         []string              // of the pages whose scripts may call, as in https://example.org, or * for all; none by default
+	Log             *slog.Logger
 }
 
 // Server holds the handlers of the contract's operations.
@@ -40,11 +43,13 @@ type Server struct {
 	policy password.Policy
 	log    *slog.Logger
 
-	refuseAfter time.Duration
-	throttle    Throttle
-	throttles   *repository.Throttles
-	trusted     []netip.Prefix
-	allow       map[string]string // the methods of each path, as Echo spells it
+	refuseAfter     time.Duration
+	throttle        Throttle
+	throttles       *repository.Throttles
+	trusted         []netip.Prefix
+	closed          string
+	ownProfilesOnly bool
+	allow           map[string]string // the methods of each path, as Echo spells it
 }
 
 var _ gen.StrictServerInterface = (*Server)(nil)
@@ -59,11 +64,15 @@ func New(c Config) (http.Handler, error) {
 	s := &Server{
 		db: c.DB, users: c.DB.Users(), tokens: c.DB.Tokens(c.Tokens), hasher: c.Hasher, policy: c.Policy, log: c.Log,
 		refuseAfter: c.RefuseAfter, throttle: c.Throttle, throttles: c.Throttles, trusted: c.Trusted,
+		closed: c.Closed, ownProfilesOnly: c.OwnProfilesOnly,
 		allow: map[string]string{},
 	}
 	e := echo.New()
 	e.HTTPErrorHandler = s.writeError
 	e.Use(s.logRequests, recoverPanics, secureHeaders)
+	if len(c.Origins) > 0 {
+		e.Use(s.crossOrigin(c.Origins))
+	}
 	s.route(e, api)
 	if err := routeDocs(e, api); err != nil {
 		return nil, fmt.Errorf("prepare the documentation: %w", err)

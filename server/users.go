@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"fmt"
 	"strings"
 
 	"github.com/google/uuid"
@@ -41,6 +42,9 @@ func (s *Server) GetCurrentUser(ctx context.Context, _ gen.GetCurrentUserRequest
 func (s *Server) GetUser(ctx context.Context, req gen.GetUserRequestObject) (gen.GetUserResponseObject, error) {
 	user := callerOf(ctx).user
 	if user.ID != req.Id {
+		if s.ownProfilesOnly {
+			return nil, fmt.Errorf("another's profile: %w", repository.ErrNotFound)
+		}
 		var err error
 		if user, err = s.users.ByID(ctx, req.Id); err != nil {
 			return nil, err

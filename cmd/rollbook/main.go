@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"net/url"
 	"os"
 	"os/signal"
 	"slices"
@@ -60,9 +61,17 @@ type serve struct {
 	database
 	Addr           string         `env:"ADDR" placeholder:"HOST:PORT" default:"127.0.0.1:8000" help:"The address to listen on. Default: ${default}."`
 	TrustedProxies []netip.Prefix `env:"TRUSTED_PROXIES" placeholder:"CIDR,…" help:"The networks of the proxies in front, whose X-Forwarded-For is believed. Default: none."`
+	Access         access         `embed:""`
 	Passwords      passwords      `embed:""`
 	Lifetimes      lifetimes      `embed:""`
 	Throttle       throttle       `embed:""`
+}
+
+type access struct {
+	Registration string   `env:"REGISTRATION" enum:"open,closed" placeholder:"open|closed" default:"open" help:"Whether anyone may register. Default: ${default}."`
+	Closed       string   `name:"registration-closed" env:"REGISTRATION_CLOSED" placeholder:"TEXT" default:"Registration is closed. Please ask whoever runs this service for an account." help:"What is said where it is closed: where accounts come from. Default: ${default}"`
+	Profiles     string   `env:"PROFILES" enum:"signed-in,own" placeholder:"signed-in|own" default:"signed-in" help:"Whether any signed-in user may read any profile, or only their own. Default: ${default}."`
+	Origins      []string `name:"cors-origins" env:"CORS_ORIGINS" placeholder:"ORIGIN,…" help:"The sites whose scripts may call the API, as in https://example.org, or * for all. Default: none."`
 }
 
 type passwords struct {
@@ -98,10 +107,20 @@ func (s serve) Validate() error {
 		return errors.New("--token-idle-ttl and --token-ttl must not be less than 0")
 	case min(s.Throttle.Failures, s.Throttle.PerAccount, s.Throttle.PerAddress, s.Throttle.Registrations) < 0:
 		return errors.New("--login-throttle, --login-per-account, --login-per-address and --register-throttle must not be less than 0")
+	case s.Access.Closed == "":
+		return errors.New("--registration-closed must say where accounts come from")
+	case slices.ContainsFunc(s.Access.Origins, isNoOrigin):
+		return errors.New("--cors-origins must be as in https://example.org, without a path, or *")
 	case s.Throttle.Backoff <= 0 || s.Throttle.BackoffMax < s.Throttle.Backoff:
 		return errors.New("--login-backoff must be more than 0, and --login-backoff-max not less than that")
 	}
 	return nil
+}
+
+// isNoOrigin tells whether a text is no origin as browsers send it (RFC 6454, section 6.2), nor *.
+func isNoOrigin(text string) bool {
+	u, err := url.Parse(text)
+	return text != "*" && (err != nil || text != u.Scheme+"://"+u.Host || u.Host == "")
 }
 
 // maxPassword is the most that the contract allows a new password to have.

@@ -185,6 +185,49 @@ func TestTokenLifetimes(t *testing.T) {
 	}
 }
 
+// What the flags and variables say reaches the server. Throttling is on unless it is turned off.
+func TestSettingsReachTheServer(t *testing.T) {
+	t.Parallel()
+	const credentials = `{"username":"u","password":"Correct-Horse-9"}`
+	const forged = `{"username":"u","password":"wrong"}`
+	for name, test := range map[string]struct {
+		env    []string
+		status int // of the last of seven wrong logins
+	}{
+		"by default":       {nil, http.StatusTooManyRequests},
+		"throttled later":  {[]string{"LOGIN_THROTTLE=8"}, http.StatusBadRequest},
+		"by the account":   {[]string{"LOGIN_THROTTLE=8", "LOGIN_PER_ACCOUNT=6"}, http.StatusTooManyRequests},
+		"by the address":   {[]string{"LOGIN_THROTTLE=8", "LOGIN_PER_ADDRESS=6"}, http.StatusTooManyRequests},
+		"with a short one": {[]string{"LOGIN_BACKOFF=1ns", "LOGIN_BACKOFF_MAX=1ns"}, http.StatusBadRequest},
+		"turned off":       {[]string{"LOGIN_THROTTLE=0", "LOGIN_PER_ACCOUNT=1"}, http.StatusBadRequest},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := start(t, testdb.SQLite(t), append(test.env, "LOGIN_REFUSE_AFTER=0")...)
+			status := 0
+			for range 7 {
+				status, _ = p.send(t, "POST", "/api-token-auth/", "", forged)
+			}
+			if status != test.status {
+				t.Errorf("got %d, want %d", status, test.status)
+			}
+		})
+	}
+	p := start(t, testdb.SQLite(t), "REGISTER_THROTTLE=1", "PROFILES=own", "LOGIN_REFUSE_AFTER=500ms", "CORS_ORIGINS=https://a.org,https://b.org")
+	for _, want := range []int{http.StatusCreated, http.StatusTooManyRequests} {
+		if status, _ := p.send(t, "POST", "/api/v1/users/", "", credentials); status != want {
+			t.Errorf("register: %d, want %d", status, want)
+		}
+	}
+	began := time.Now()
+	if p.send(t, "POST", "/api-token-auth/", "", forged); time.Since(began) < 500*time.Millisecond {
+		t.Errorf("a login was refused after %s", time.Since(began))
+	}
+	closed := start(t, testdb.SQLite(t), "REGISTRATION=closed", "REGISTRATION_CLOSED=Ask the office.")
+	if status, members := closed.send(t, "POST", "/api/v1/users/", "", credentials); status != 403 || members["detail"] != "Ask the office." {
+		t.Errorf("register where it is closed: %d %v", status, members)
+	}
+}
+
 func TestErrorsAreOneClearLine(t *testing.T) {
 	t.Parallel()
 	busy, err := net.Listen("tcp", "127.0.0.1:0")
@@ -209,6 +252,12 @@ func TestErrorsAreOneClearLine(t *testing.T) {
 		"a duration that is none":  {[]string{"HASH_WAIT=soon"}, []string{"serve"}, "HASH_WAIT"},
 		"a policy that is none":    {[]string{"PASSWORD_MIN_LENGTH=7"}, []string{"serve"}, "must be from 8 to 128"},
 		"a lifetime without sense": {nil, []string{"serve", "--token-ttl=-1s"}, "must not be less than 0"},
+		"an access that is none":   {[]string{"REGISTRATION=maybe"}, []string{"serve"}, "must be one of"},
+		"an origin with a path":    {[]string{"CORS_ORIGINS=https://a.org/x"}, []string{"serve"}, "must be as in https://example.org"},
+		"a proxy that is none":     {[]string{"TRUSTED_PROXIES=10.0.0.0"}, []string{"serve"}, "TRUSTED_PROXIES"},
+		"a throttle without sense": {[]string{"LOGIN_THROTTLE=-1"}, []string{"serve"}, "must not be less than 0"},
+		"a backoff without sense":  {[]string{"LOGIN_BACKOFF=1h"}, []string{"serve"}, "--login-backoff-max not less"},
+		"a refusal without sense":  {[]string{"LOGIN_REFUSE_AFTER=1m"}, []string{"serve"}, "must be from 0 to 10s"},
 		"a duration without sense": {nil, []string{"serve", "--hash-wait=-1s"}, "must be more than 0"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -244,6 +293,8 @@ func TestHelpExplainsEachFlag(t *testing.T) {
 		{[]string{"serve", "--help"}, []string{
 			"--addr", "$ADDR", "127.0.0.1:8000", "--database-url", "$DATABASE_URL", "sqlite:rollbook.db", "--hash-wait", "$HASH_WAIT", "5s",
 			"--password-min-length", "$PASSWORD_MIN_LENGTH", "--token-ttl", "$TOKEN_TTL", "--token-idle-ttl", "$TOKEN_IDLE_TTL",
+			"$LOGIN_REFUSE_AFTER", "$TRUSTED_PROXIES", "$REGISTRATION", "$REGISTRATION_CLOSED", "$PROFILES", "$CORS_ORIGINS",
+			"$LOGIN_THROTTLE", "$LOGIN_BACKOFF", "$LOGIN_BACKOFF_MAX", "$LOGIN_PER_ACCOUNT", "$LOGIN_PER_ADDRESS", "$REGISTER_THROTTLE",
 		}},
 		{[]string{"migrate", "--help"}, []string{"--database-url", "$DATABASE_URL", "sqlite:rollbook.db"}},
 	} {

@@ -25,15 +25,18 @@ func (s serve) Run(ctx context.Context, o output) (err error) {
 		return err
 	}
 	handler, err := server.New(server.Config{
-		DB:          db,
-		Tokens:      repository.Lifetimes(s.Lifetimes),
-		Hasher:      password.New(password.Options{Wait: s.Passwords.HashWait}),
-		Policy:      password.Policy{MinLength: s.Passwords.MinLength},
-		RefuseAfter: s.Passwords.RefuseAfter,
-		Throttle:    s.Throttle.limits(),
-		Throttles:   throttles,
-		Trusted:     s.TrustedProxies,
-		Log:         log,
+		DB:              db,
+		Tokens:          repository.Lifetimes(s.Lifetimes),
+		Hasher:          password.New(password.Options{Wait: s.Passwords.HashWait}),
+		Policy:          password.Policy{MinLength: s.Passwords.MinLength},
+		RefuseAfter:     s.Passwords.RefuseAfter,
+		Throttle:        s.Throttle.limits(),
+		Throttles:       throttles,
+		Trusted:         s.TrustedProxies,
+		Closed:          s.Access.closed(),
+		OwnProfilesOnly: s.Access.Profiles == "own",
+		Origins:         s.Access.Origins,
+		Log:             log,
 	})
 	if err != nil {
 		return err
@@ -48,6 +51,14 @@ func (s serve) Run(ctx context.Context, o output) (err error) {
 		return err
 	}
 	return server.Serve(ctx, listener, handler, server.DefaultTimeouts, log)
+}
+
+// closed is what is said to who wants to register, and empty where they may.
+func (a access) closed() string {
+	if a.Registration == "closed" {
+		return a.Closed
+	}
+	return ""
 }
 
 // limits are all those of logins, or none.

@@ -529,7 +529,8 @@ type ClientInterface interface {
 
 	// RegisterUserWithBody Register a new account
 	//
-	// The `auth_token` of the answer is the new account's first token. It is shown this once.
+	// The `auth_token` of the answer is the new account's first token. It is shown this once. An installation may have
+	// closed registration; then the answer is 403 and says where accounts come from.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -538,7 +539,8 @@ type ClientInterface interface {
 
 	// RegisterUser Register a new account
 	//
-	// The `auth_token` of the answer is the new account's first token. It is shown this once.
+	// The `auth_token` of the answer is the new account's first token. It is shown this once. An installation may have
+	// closed registration; then the answer is 403 and says where accounts come from.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -547,7 +549,8 @@ type ClientInterface interface {
 
 	// RegisterUserWithFormdataBody Register a new account
 	//
-	// The `auth_token` of the answer is the new account's first token. It is shown this once.
+	// The `auth_token` of the answer is the new account's first token. It is shown this once. An installation may have
+	// closed registration; then the answer is 403 and says where accounts come from.
 	//
 	// Takes a body of the `application/x-www-form-urlencoded` content type.
 	//
@@ -562,6 +565,8 @@ type ClientInterface interface {
 	GetCurrentUser(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetUser Get a user's profile
+	//
+	// Any signed-in user may, unless the installation shows everyone only their own; then another's is 404.
 	//
 	// Corresponds with GET /api/v1/users/{id}/ (the `GetUser` operationId).
 	GetUser(ctx context.Context, id UserId, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -762,7 +767,8 @@ func (c *Client) LogOut(ctx context.Context, reqEditors ...RequestEditorFn) (*ht
 
 // RegisterUserWithBody Register a new account
 //
-// The `auth_token` of the answer is the new account's first token. It is shown this once.
+// The `auth_token` of the answer is the new account's first token. It is shown this once. An installation may have
+// closed registration; then the answer is 403 and says where accounts come from.
 //
 // Takes any type of body and a specified content type.
 //
@@ -781,7 +787,8 @@ func (c *Client) RegisterUserWithBody(ctx context.Context, contentType string, b
 
 // RegisterUser Register a new account
 //
-// The `auth_token` of the answer is the new account's first token. It is shown this once.
+// The `auth_token` of the answer is the new account's first token. It is shown this once. An installation may have
+// closed registration; then the answer is 403 and says where accounts come from.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -800,7 +807,8 @@ func (c *Client) RegisterUser(ctx context.Context, body RegisterUserJSONRequestB
 
 // RegisterUserWithFormdataBody Register a new account
 //
-// The `auth_token` of the answer is the new account's first token. It is shown this once.
+// The `auth_token` of the answer is the new account's first token. It is shown this once. An installation may have
+// closed registration; then the answer is 403 and says where accounts come from.
 //
 // Takes a body of the `application/x-www-form-urlencoded` content type.
 //
@@ -835,6 +843,8 @@ func (c *Client) GetCurrentUser(ctx context.Context, reqEditors ...RequestEditor
 }
 
 // GetUser Get a user's profile
+//
+// Any signed-in user may, unless the installation shows everyone only their own; then another's is 404.
 //
 // Corresponds with GET /api/v1/users/{id}/ (the `GetUser` operationId).
 func (c *Client) GetUser(ctx context.Context, id UserId, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1717,7 +1727,8 @@ type ClientWithResponsesInterface interface {
 
 	// RegisterUserWithBodyWithResponse Register a new account
 	//
-	// The `auth_token` of the answer is the new account's first token. It is shown this once.
+	// The `auth_token` of the answer is the new account's first token. It is shown this once. An installation may have
+	// closed registration; then the answer is 403 and says where accounts come from.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -1726,7 +1737,8 @@ type ClientWithResponsesInterface interface {
 
 	// RegisterUserWithResponse Register a new account
 	//
-	// The `auth_token` of the answer is the new account's first token. It is shown this once.
+	// The `auth_token` of the answer is the new account's first token. It is shown this once. An installation may have
+	// closed registration; then the answer is 403 and says where accounts come from.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -1735,7 +1747,8 @@ type ClientWithResponsesInterface interface {
 
 	// RegisterUserWithFormdataBodyWithResponse Register a new account
 	//
-	// The `auth_token` of the answer is the new account's first token. It is shown this once.
+	// The `auth_token` of the answer is the new account's first token. It is shown this once. An installation may have
+	// closed registration; then the answer is 403 and says where accounts come from.
 	//
 	// Takes a body of the `application/x-www-form-urlencoded` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -1752,6 +1765,8 @@ type ClientWithResponsesInterface interface {
 	GetCurrentUserWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetCurrentUserResponse, error)
 
 	// GetUserWithResponse Get a user's profile
+	//
+	// Any signed-in user may, unless the installation shows everyone only their own; then another's is 404.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -2061,6 +2076,8 @@ type RegisterUserResponse struct {
 	JSON201 *RegisteredUser
 	// JSON400 the response for an HTTP 400 `application/json` response
 	JSON400 *UserRegistrationErrors
+	// JSON403 the response for an HTTP 403 `application/json` response
+	JSON403 *Forbidden
 	// JSON408 the response for an HTTP 408 `application/json` response
 	JSON408 *RequestTimeout
 	// JSON413 the response for an HTTP 413 `application/json` response
@@ -2085,6 +2102,11 @@ func (r RegisterUserResponse) GetJSON201() *RegisteredUser {
 // GetJSON400 returns the response for an HTTP 400 `application/json` response
 func (r RegisterUserResponse) GetJSON400() *UserRegistrationErrors {
 	return r.JSON400
+}
+
+// GetJSON403 returns the response for an HTTP 403 `application/json` response
+func (r RegisterUserResponse) GetJSON403() *Forbidden {
+	return r.JSON403
 }
 
 // GetJSON408 returns the response for an HTTP 408 `application/json` response
@@ -3022,7 +3044,8 @@ func (c *ClientWithResponses) LogOutWithResponse(ctx context.Context, reqEditors
 
 // RegisterUserWithBodyWithResponse Register a new account
 //
-// The `auth_token` of the answer is the new account's first token. It is shown this once.
+// The `auth_token` of the answer is the new account's first token. It is shown this once. An installation may have
+// closed registration; then the answer is 403 and says where accounts come from.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -3037,7 +3060,8 @@ func (c *ClientWithResponses) RegisterUserWithBodyWithResponse(ctx context.Conte
 
 // RegisterUserWithResponse Register a new account
 //
-// The `auth_token` of the answer is the new account's first token. It is shown this once.
+// The `auth_token` of the answer is the new account's first token. It is shown this once. An installation may have
+// closed registration; then the answer is 403 and says where accounts come from.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -3052,7 +3076,8 @@ func (c *ClientWithResponses) RegisterUserWithResponse(ctx context.Context, body
 
 // RegisterUserWithFormdataBodyWithResponse Register a new account
 //
-// The `auth_token` of the answer is the new account's first token. It is shown this once.
+// The `auth_token` of the answer is the new account's first token. It is shown this once. An installation may have
+// closed registration; then the answer is 403 and says where accounts come from.
 //
 // Takes a body of the `application/x-www-form-urlencoded` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -3081,6 +3106,8 @@ func (c *ClientWithResponses) GetCurrentUserWithResponse(ctx context.Context, re
 }
 
 // GetUserWithResponse Get a user's profile
+//
+// Any signed-in user may, unless the installation shows everyone only their own; then another's is 404.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -3480,6 +3507,13 @@ func ParseRegisterUserResponse(rsp *http.Response) (*RegisterUserResponse, error
 			return nil, err
 		}
 		response.JSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON403 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 408:
 		var dest RequestTimeout
