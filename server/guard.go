@@ -24,6 +24,7 @@ const paramID = "id"
 // caller is who calls an operation.
 type caller struct {
 	arrival time.Time       // of the request
+	request string          // its id
 	address string          // the client's
 	client  string          // what the client calls itself
 	user    repository.User // nobody where the operation is open
@@ -48,6 +49,7 @@ func (s *Server) guard(op *operation) echo.MiddlewareFunc {
 		return func(c echo.Context) error {
 			by := caller{
 				arrival: time.Now(),
+				request: c.Response().Header().Get(echo.HeaderXRequestID),
 				address: clientAddress(c.Request(), s.trusted),
 				client:  strings.ToValidUTF8(c.Request().UserAgent(), "\uFFFD"),
 			}

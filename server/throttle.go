@@ -83,6 +83,7 @@ func (s *Server) admit(ctx context.Context, places ...repository.Place) error {
 	unlimited := func(p repository.Place) bool { return p.Most == 0 }
 	wait, err := s.throttles.Take(ctx, slices.DeleteFunc(places, unlimited)...)
 	if err == nil && wait > 0 {
+		s.audit(ctx, eventThrottled, callerOf(ctx).user.ID)
 		return throttledError(wait)
 	}
 	return err

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"time"
 
 	"github.com/google/uuid"
@@ -20,6 +21,7 @@ func (s *Server) LogIn(ctx context.Context, req gen.LogInRequestObject) (gen.Log
 	}
 	user, err := s.verify(ctx, req.JSONBody)
 	if errors.Is(err, errBadCredentials) {
+		s.audit(ctx, eventRefused, user.ID)
 		wait(ctx, callerOf(ctx).arrival.Add(s.refuseAfter))
 	}
 	if err != nil {
@@ -35,6 +37,7 @@ func (s *Server) LogIn(ctx context.Context, req gen.LogInRequestObject) (gen.Log
 	if err := s.tokens.Create(ctx, token); err != nil {
 		return nil, err
 	}
+	s.audit(ctx, eventSignedIn, user.ID, slog.String("token", token.ID.String()))
 	return gen.LogIn200JSONResponse{Token: key}, nil
 }
 
@@ -79,6 +82,7 @@ func (s *Server) LogOut(ctx context.Context, _ gen.LogOutRequestObject) (gen.Log
 	if err := s.tokens.Delete(ctx, by.user.ID, by.token); err != nil && !errors.Is(err, repository.ErrNotFound) {
 		return nil, err
 	}
+	s.audit(ctx, eventTokenRevoked, by.user.ID, slog.String("token", by.token.String()))
 	return gen.LogOut204Response{}, nil
 }
 
@@ -100,6 +104,7 @@ func (s *Server) RevokeToken(ctx context.Context, req gen.RevokeTokenRequestObje
 	if err := s.tokens.Delete(ctx, req.Id, req.TokenId); err != nil {
 		return nil, err
 	}
+	s.audit(ctx, eventTokenRevoked, req.Id, slog.String("token", req.TokenId.String()))
 	return gen.RevokeToken204Response{}, nil
 }
 
@@ -108,6 +113,7 @@ func (s *Server) RevokeTokens(ctx context.Context, req gen.RevokeTokensRequestOb
 	if err := s.tokens.DeleteAll(ctx, req.Id); err != nil {
 		return nil, err
 	}
+	s.audit(ctx, eventTokensRevoked, req.Id)
 	return gen.RevokeTokens204Response{}, nil
 }
 

@@ -27,6 +27,7 @@ func (s *Server) RegisterUser(ctx context.Context, req gen.RegisterUserRequestOb
 	if err := s.users.Create(ctx, user, token); err != nil {
 		return nil, err
 	}
+	s.audit(ctx, eventRegistered, user.ID)
 	return gen.RegisterUser201JSONResponse{
 		Id: user.ID, Username: user.Username, FirstName: user.FirstName, LastName: user.LastName, Email: user.Email,
 		AuthToken: key,
@@ -83,6 +84,7 @@ func (s *Server) ChangePassword(ctx context.Context, req gen.ChangePasswordReque
 		return nil, err
 	}
 	if !ok {
+		s.audit(ctx, eventRefused, by.user.ID)
 		return nil, errWrongPassword
 	}
 	if err := s.succeeded(ctx, place); err != nil {
@@ -95,6 +97,7 @@ func (s *Server) ChangePassword(ctx context.Context, req gen.ChangePasswordReque
 	if err := s.users.SetPassword(ctx, by.user.ID, encoded, by.token); err != nil {
 		return nil, err
 	}
+	s.audit(ctx, eventPasswordChanged, by.user.ID)
 	return gen.ChangePassword204Response{}, nil
 }
 

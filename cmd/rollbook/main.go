@@ -61,6 +61,7 @@ type serve struct {
 	database
 	Addr           string         `env:"ADDR" placeholder:"HOST:PORT" default:"127.0.0.1:8000" help:"The address to listen on. Default: ${default}."`
 	TrustedProxies []netip.Prefix `env:"TRUSTED_PROXIES" placeholder:"CIDR,…" help:"The networks of the proxies in front, whose X-Forwarded-For is believed. Default: none."`
+	LogFormat      string         `env:"LOG_FORMAT" enum:"text,json" placeholder:"text|json" default:"text" help:"How the log is written. Default: ${default}."`
 	Access         access         `embed:""`
 	Passwords      passwords      `embed:""`
 	Lifetimes      lifetimes      `embed:""`

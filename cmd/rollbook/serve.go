@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 
@@ -19,7 +20,7 @@ func (s serve) Run(ctx context.Context, o output) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	log := slog.New(slog.NewTextHandler(o.log, nil))
+	log := newLog(o.log, s.LogFormat)
 	throttles, err := db.Throttles(ctx)
 	if err != nil {
 		return err
@@ -51,6 +52,14 @@ func (s serve) Run(ctx context.Context, o output) (err error) {
 		return err
 	}
 	return server.Serve(ctx, listener, handler, server.DefaultTimeouts, log)
+}
+
+// newLog returns a log in the format text or json.
+func newLog(to io.Writer, format string) *slog.Logger {
+	if format == "json" {
+		return slog.New(slog.NewJSONHandler(to, nil))
+	}
+	return slog.New(slog.NewTextHandler(to, nil))
 }
 
 // closed is what is said to who wants to register, and empty where they may.

@@ -3,6 +3,8 @@ package testserver
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"io"
 	"log/slog"
@@ -33,6 +35,26 @@ type Server struct {
 
 	t      testing.TB
 	client *http.Client
+
+	mu   sync.Mutex
+	keys []string // of tokens, that answers held
+}
+
+// checkLog fails the test where the log holds a password, the key of a token, or a hash of either.
+func (s *Server) checkLog() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	log := s.Log.String()
+	for _, secret := range append(s.keys, Password, "$argon2id$", "pbkdf2_sha256$") {
+		if strings.Contains(log, secret) {
+			s.t.Errorf("the log holds %s", secret)
+		}
+	}
+	for _, key := range s.keys {
+		if digest := sha256.Sum256([]byte(key)); strings.Contains(log, hex.EncodeToString(digest[:])) {
+			s.t.Error("the log holds the digest of a token")
+		}
+	}
 }
 
 // Start serves a migrated database until the test ends. The changes are made to the usual configuration.
@@ -52,16 +74,15 @@ func Start(t testing.TB, address string, changes ...func(*server.Config)) *Serve
 		t.Fatal(err)
 	}
 	s := httptest.NewServer(handler)
+	started := &Server{URL: s.URL, Handler: handler, DB: db, Log: log, t: t, client: Client(t)}
 	t.Cleanup(func() {
 		s.Close()
 		if err := db.Close(); err != nil {
 			t.Error(err)
 		}
-		if strings.Contains(log.String(), Password) {
-			t.Error("the log holds a password")
-		}
+		started.checkLog()
 	})
-	return &Server{URL: s.URL, Handler: handler, DB: db, Log: log, t: t, client: Client(t)}
+	return started
 }
 
 // Client returns a client that follows no redirects and fails the test for answers that the contract does not allow.
@@ -122,6 +143,13 @@ func (s *Server) Do(r Request) Answer {
 	}
 	answer := Answer{Status: resp.StatusCode, Header: resp.Header, Text: string(text)}
 	_ = json.Unmarshal(text, &answer.JSON) // as documented
+	for _, name := range []string{"token", "auth_token"} {
+		if key, ok := answer.JSON[name].(string); ok {
+			s.mu.Lock()
+			s.keys = append(s.keys, key)
+			s.mu.Unlock()
+		}
+	}
 	return answer
 }
 
