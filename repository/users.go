@@ -111,6 +111,32 @@ func (u *Users) SetActive(ctx context.Context, id uuid.UUID, active bool) error 
 	})
 }
 
+// Delete removes an account and its tokens. It is ErrNotFound where there is no such account.
+func (u *Users) Delete(ctx context.Context, id uuid.UUID) error {
+	return u.db.do(ctx, "delete user", func(db *gorm.DB) error {
+		result := db.Where("id = ?", id).Delete(&User{})
+		if result.Error == nil && result.RowsAffected == 0 {
+			return gorm.ErrRecordNotFound
+		}
+		return result.Error
+	})
+}
+
+// After returns accounts in the order of their usernames, at most so many, from the one behind a username on; "" is
+// before the first.
+func (u *Users) After(ctx context.Context, username string, most int) ([]User, error) {
+	var users []User
+	err := u.db.do(ctx, "list users", func(db *gorm.DB) error {
+		return db.Where("username > ?", username).Order("username").Limit(most).Find(&users).Error
+	})
+	return users, err
+}
+
+// Add stores a new account without a token, as Create does with one.
+func (u *Users) Add(ctx context.Context, user User) error {
+	return u.db.do(ctx, "create user", func(db *gorm.DB) error { return db.Create(&user).Error })
+}
+
 // updateOne sets a column of the account that a query is for.
 func updateOne(query *gorm.DB, column string, value any) error {
 	result := query.Model(&User{}).Update(column, value)

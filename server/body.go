@@ -57,16 +57,24 @@ func (op *operation) canonical(c echo.Context) (map[string]any, []problem, error
 			continue
 		case v.other != nil:
 			fields[field.name] = v.other
-			continue
-		case v.surrogate != 0:
-			problems = append(problems, problem{field.name, ofSurrogate, fmt.Sprintf(msgSurrogate, v.surrogate)})
+		default:
+			fields[field.name] = field.canonical(v.text)
+			problems = append(problems, field.unfit(v)...)
 		}
-		if strings.ContainsRune(v.text, 0) {
-			problems = append(problems, problem{field.name, ofNull, msgNUL})
-		}
-		fields[field.name] = field.canonical(v.text)
 	}
 	return fields, problems, nil
+}
+
+// unfit returns what is wrong with a text whatever its field is.
+func (f textField) unfit(v value) []problem {
+	var problems []problem
+	if v.surrogate != 0 {
+		problems = append(problems, problem{f.name, ofSurrogate, fmt.Sprintf(msgSurrogate, v.surrogate)})
+	}
+	if strings.ContainsRune(v.text, 0) {
+		problems = append(problems, problem{f.name, ofNull, msgNUL})
+	}
+	return problems
 }
 
 func (f textField) canonical(text string) string {

@@ -14,7 +14,6 @@ import (
 	"github.com/google/uuid"
 	"github.com/labstack/echo/v4"
 
-	"github.com/rollbook/rollbook/password"
 	"github.com/rollbook/rollbook/repository"
 )
 
@@ -116,7 +115,7 @@ func (s *Server) check(c echo.Context, op *operation, user repository.User) erro
 		if err := replaceBody(c.Request(), fields); err != nil {
 			return err
 		}
-		problems = append(found, s.weaknesses(op, fields, user)...)
+		problems = append(found, weaknesses(s.policy, op.fields, fields, user)...)
 	}
 	params := make(map[string]string, len(c.ParamNames()))
 	for _, name := range c.ParamNames() {
@@ -133,32 +132,6 @@ func (s *Server) check(c echo.Context, op *operation, user repository.User) erro
 		return fmt.Errorf("check the request: %w", err)
 	}
 	return fieldErrorsOf(append(problems, violations...))
-}
-
-// weaknesses are what the policy has against the new passwords of a body, for the account that it is about: as it is,
-// and as the body would have it.
-func (s *Server) weaknesses(op *operation, fields map[string]any, user repository.User) []problem {
-	attribute := func(label, name, value string) password.Attribute {
-		if text, ok := fields[name].(string); ok {
-			value = text
-		}
-		return password.Attribute{Name: label, Value: value}
-	}
-	attributes := []password.Attribute{
-		attribute("username", "username", user.Username), attribute("first name", "first_name", user.FirstName),
-		attribute("last name", "last_name", user.LastName), attribute("email address", "email", user.Email),
-	}
-	var problems []problem
-	for _, field := range op.fields {
-		plain, ok := fields[field.name].(string)
-		if !field.policy || !ok || plain == "" { // the contract has its say about what is missing or blank
-			continue
-		}
-		for _, message := range s.policy.Check(plain, attributes) {
-			problems = append(problems, problem{field.name, ofOther, message})
-		}
-	}
-	return problems
 }
 
 // replaceBody puts JSON in the place of whatever the body was.

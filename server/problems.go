@@ -44,11 +44,16 @@ const (
 	msgEmail     = "Enter a valid email address."
 )
 
-// fieldErrorsOf sorts problems into the answer, and is nil where there are none.
+// fieldErrorsOf makes an error of problems, and nil where there are none.
 func fieldErrorsOf(problems []problem) error {
 	if len(problems) == 0 {
 		return nil
 	}
+	return sorted(problems)
+}
+
+// sorted gathers the messages of each field, in their order and each once.
+func sorted(problems []problem) fieldErrors {
 	slices.SortStableFunc(problems, func(a, b problem) int { return cmp.Compare(a.rank, b.rank) })
 	fields := fieldErrors{}
 	final := map[string]bool{}

@@ -113,7 +113,7 @@ func toChanges(u *gen.UserUpdate) repository.UserChanges {
 func newUser(r *gen.UserRegistration) repository.User {
 	return repository.User{
 		ID: uuid.New(), Username: r.Username, FirstName: orEmpty(r.FirstName), LastName: orEmpty(r.LastName),
-		Email: lowerDomain(orEmpty(r.Email)), IsActive: true,
+		Email: LowerDomain(orEmpty(r.Email)), IsActive: true,
 	}
 }
 
@@ -124,8 +124,8 @@ func orEmpty(text *string) string {
 	return *text
 }
 
-// lowerDomain lower-cases what stands behind the last @ of an email address, by Unicode's full rules, as Python does.
-func lowerDomain(email string) string {
+// LowerDomain lower-cases what stands behind the last @ of an email address, by Unicode's full rules, as Python does.
+func LowerDomain(email string) string {
 	at := strings.LastIndexByte(email, '@') + 1
 	return email[:at] + cases.Lower(language.Und).String(email[at:])
 }

@@ -54,6 +54,8 @@ type database struct {
 type cli struct {
 	Serve   serve      `cmd:"" help:"Migrate the database and serve the API."`
 	Migrate migrate    `cmd:"" help:"Bring the database to the version that this release needs, and end."`
+	User    userCmd    `cmd:"" help:"Look after accounts, also while the server runs."`
+	Token   tokenCmd   `cmd:"" help:"Look after the tokens of accounts, also while the server runs."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }
 
@@ -134,8 +136,11 @@ type migrate struct{ database }
 
 type versionCmd struct{}
 
-// output is where the commands write: results, and what happens meanwhile.
-type output struct{ out, log io.Writer }
+// output is where the commands write: results, and what happens meanwhile; and where they read passwords.
+type output struct {
+	out, log io.Writer
+	in       *os.File
+}
 
 // run reads the command line and the environment and does what they say.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
@@ -161,7 +166,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return fmt.Errorf("%w (see rollbook --help)", err)
 	}
 	command.BindTo(ctx, (*context.Context)(nil))
-	return command.Run(output{out: stdout, log: stderr})
+	return command.Run(output{out: stdout, log: stderr, in: os.Stdin})
 }
 
 // Run prints the version.

@@ -1,0 +1,314 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"golang.org/x/term"
+
+	"github.com/rollbook/rollbook/password"
+	"github.com/rollbook/rollbook/repository"
+	"github.com/rollbook/rollbook/server"
+)
+
+type userCmd struct {
+	Create      userCreate      `cmd:"" help:"Make an account."`
+	List        userList        `cmd:"" help:"List the accounts."`
+	Show        userShow        `cmd:"" help:"Show an account."`
+	SetPassword userSetPassword `cmd:"" help:"Set an account's password, and end all its sign-ins."`
+	Activate    userActivate    `cmd:"" help:"Let an account sign in."`
+	Deactivate  userDeactivate  `cmd:"" help:"Let an account sign in no more, and end its sign-ins."`
+	Delete      userDelete      `cmd:"" help:"Remove an account for good."`
+}
+
+// account is the argument of the commands that are about one.
+type account struct {
+	database
+	Account string `arg:"" help:"Its username or id."`
+}
+
+type formatted struct {
+	JSON bool `name:"json" help:"Write JSON, for programs."`
+}
+
+type userCreate struct {
+	database
+	formatted
+	passwordSource
+	Username  string `arg:"" help:"Its username."`
+	FirstName string `help:"The user's given name."`
+	LastName  string `help:"The user's family name."`
+	Email     string `help:"The user's email address."`
+	None      bool   `name:"no-password" help:"Set no password: the account cannot sign in until it has one."`
+}
+
+type userList struct {
+	database
+	formatted
+}
+
+type userShow struct {
+	account
+	formatted
+}
+
+type userSetPassword struct {
+	account
+	passwordSource
+}
+
+type userActivate struct{ account }
+
+type userDeactivate struct{ account }
+
+type userDelete struct {
+	account
+	Yes bool `help:"Do not ask. There is no way back."`
+}
+
+// passwordSource is where a password comes from: never from an argument, which others on the machine could read.
+type passwordSource struct {
+	MinLength int `name:"password-min-length" env:"PASSWORD_MIN_LENGTH" placeholder:"N" default:"8" help:"How many characters a new password needs. It is asked for, or read from standard input. Default: ${default}."`
+}
+
+// read asks for a password twice on a terminal, and elsewhere takes a line of standard input.
+func (passwordSource) read(o output) (string, error) {
+	fd := int(o.in.Fd()) //nolint:gosec // file descriptors are small
+	if !term.IsTerminal(fd) {
+		line, err := bufio.NewReader(io.LimitReader(o.in, 64<<10)).ReadString('\n')
+		if err != nil && !errors.Is(err, io.EOF) {
+			return "", fmt.Errorf("read the password: %w", err)
+		}
+		return strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r"), nil
+	}
+	var typed [2]string
+	for i, prompt := range []string{"Password: ", "Again: "} {
+		_, _ = fmt.Fprint(o.log, prompt) // a prompt that cannot be shown does not keep from typing
+		text, err := term.ReadPassword(fd)
+		_, _ = fmt.Fprintln(o.log)
+		if err != nil {
+			return "", fmt.Errorf("read the password: %w", err)
+		}
+		typed[i] = string(text)
+	}
+	if typed[0] != typed[1] {
+		return "", errors.New("the two passwords are not the same")
+	}
+	return typed[0], nil
+}
+
+// wrongError says what is wrong with the fields of an account.
+type wrongError map[string][]string
+
+func (e wrongError) Error() string {
+	var lines []string
+	for _, field := range slices.Sorted(maps.Keys(e)) {
+		lines = append(lines, field+": "+strings.Join(e[field], " "))
+	}
+	return strings.Join(lines, "; ")
+}
+
+// with opens and migrates the database for a command.
+func (d database) with(ctx context.Context, do func(*repository.DB) error) error {
+	db, _, err := d.open(ctx)
+	if err != nil {
+		return err
+	}
+	return errors.Join(do(db), db.Close())
+}
+
+// with opens the database for a command about one account.
+func (a account) with(ctx context.Context, do func(*repository.DB, repository.User) error) error {
+	return a.database.with(ctx, func(db *repository.DB) error {
+		user, err := find(ctx, db.Users(), a.Account)
+		if errors.Is(err, repository.ErrNotFound) {
+			return fmt.Errorf("there is no account %q", a.Account)
+		}
+		if err != nil {
+			return err
+		}
+		return do(db, user)
+	})
+}
+
+// find returns the account with a username or an id.
+func find(ctx context.Context, users *repository.Users, name string) (repository.User, error) {
+	user, err := users.ByUsername(ctx, name)
+	if id, parseErr := uuid.Parse(name); errors.Is(err, repository.ErrNotFound) && parseErr == nil {
+		return users.ByID(ctx, id)
+	}
+	return user, err
+}
+
+// audit writes the line that the server writes when such a thing happens by HTTP.
+func (o output) audit(event string, id uuid.UUID) {
+	slog.New(slog.NewTextHandler(o.log, nil)).Info("audit", "event", event, "account", id, "address", "command line")
+}
+
+// Run makes an account.
+func (c userCreate) Run(ctx context.Context, o output) error {
+	fields := map[string]string{"username": c.Username, "first_name": c.FirstName, "last_name": c.LastName, "email": c.Email}
+	if !c.None {
+		plain, err := c.read(o)
+		if err != nil {
+			return err
+		}
+		fields["password"] = plain
+	}
+	fields, err := check(fields, c.MinLength)
+	if err != nil {
+		return err
+	}
+	user := repository.User{
+		ID: uuid.New(), Username: fields["username"], FirstName: fields["first_name"], LastName: fields["last_name"],
+		Email: server.LowerDomain(fields["email"]), IsActive: true,
+	}
+	if plain, ok := fields["password"]; ok {
+		if user.Password, err = password.New(password.Options{}).Encode(ctx, plain); err != nil {
+			return err
+		}
+	}
+	return c.with(ctx, func(db *repository.DB) error {
+		err := db.Users().Add(ctx, user)
+		if errors.Is(err, repository.ErrUsernameTaken) {
+			return wrongError{"username": {"A user with that username already exists."}}
+		}
+		if err != nil {
+			return err
+		}
+		o.audit("registered", user.ID)
+		return o.users(c.formatted, user)
+	})
+}
+
+// check returns the canonical fields of an account, or what is wrong with them.
+func check(fields map[string]string, minLength int) (map[string]string, error) {
+	rules, err := server.NewRules(password.Policy{MinLength: minLength})
+	if err != nil {
+		return nil, err
+	}
+	fields, wrong, err := rules.Check(fields)
+	if err == nil && len(wrong) > 0 {
+		err = wrongError(wrong)
+	}
+	return fields, err
+}
+
+// Run lists the accounts.
+func (c userList) Run(ctx context.Context, o output) error {
+	const page = 500
+	return c.with(ctx, func(db *repository.DB) error {
+		var all []repository.User
+		for last := ""; ; {
+			users, err := db.Users().After(ctx, last, page)
+			if err != nil {
+				return err
+			}
+			all = append(all, users...)
+			if len(users) < page {
+				return o.users(c.formatted, all...)
+			}
+			last = users[len(users)-1].Username
+		}
+	})
+}
+
+// Run shows an account.
+func (c userShow) Run(ctx context.Context, o output) error {
+	return c.with(ctx, func(_ *repository.DB, user repository.User) error { return o.users(c.formatted, user) })
+}
+
+// Run sets a password.
+func (c userSetPassword) Run(ctx context.Context, o output) error {
+	return c.with(ctx, func(db *repository.DB, user repository.User) error {
+		plain, err := c.read(o)
+		if err != nil {
+			return err
+		}
+		_, err = check(map[string]string{
+			"username": user.Username, "first_name": user.FirstName, "last_name": user.LastName, "email": user.Email, "password": plain,
+		}, c.MinLength)
+		if wrong, ok := errors.AsType[wrongError](err); ok && len(wrong["password"]) > 0 {
+			return wrongError{"password": wrong["password"]}
+		} else if err != nil && !ok {
+			return err
+		}
+		encoded, err := password.New(password.Options{}).Encode(ctx, plain)
+		if err != nil {
+			return err
+		}
+		if err := db.Users().SetPassword(ctx, user.ID, encoded, uuid.Nil); err != nil {
+			return err
+		}
+		o.audit("password changed", user.ID)
+		return nil
+	})
+}
+
+// Run activates an account.
+func (c userActivate) Run(ctx context.Context, o output) error {
+	return setActive(ctx, o, c.account, true, "activated")
+}
+
+// Run deactivates an account.
+func (c userDeactivate) Run(ctx context.Context, o output) error {
+	return setActive(ctx, o, c.account, false, "deactivated")
+}
+
+func setActive(ctx context.Context, o output, a account, active bool, event string) error {
+	return a.with(ctx, func(db *repository.DB, user repository.User) error {
+		if err := db.Users().SetActive(ctx, user.ID, active); err != nil {
+			return err
+		}
+		o.audit(event, user.ID)
+		return nil
+	})
+}
+
+// Run deletes an account.
+func (c userDelete) Run(ctx context.Context, o output) error {
+	if !c.Yes {
+		return errors.New("there is no way back: say --yes to delete the account")
+	}
+	return c.with(ctx, func(db *repository.DB, user repository.User) error {
+		if err := db.Users().Delete(ctx, user.ID); err != nil {
+			return err
+		}
+		o.audit("deleted", user.ID)
+		return nil
+	})
+}
+
+// shownUser is an account as it is printed. The encoded password is not.
+type shownUser struct {
+	ID          uuid.UUID `json:"id"`
+	Username    string    `json:"username"`
+	FirstName   string    `json:"first_name"`
+	LastName    string    `json:"last_name"`
+	Email       string    `json:"email"`
+	Active      bool      `json:"active"`
+	HasPassword bool      `json:"has_password"`
+	CreatedAt   time.Time `json:"created_at"`
+}
+
+func (o output) users(f formatted, users ...repository.User) error {
+	shown := make([]shownUser, len(users))
+	for i, u := range users {
+		shown[i] = shownUser{u.ID, u.Username, u.FirstName, u.LastName, u.Email, u.IsActive, u.Password != "", u.CreatedAt.UTC()}
+	}
+	return print(o.out, f, []string{"ID", "USERNAME", "NAME", "EMAIL", "ACTIVE", "PASSWORD", "CREATED"}, shown, func(u shownUser) []string {
+		return []string{
+			u.ID.String(), u.Username, strings.TrimSpace(u.FirstName + " " + u.LastName), u.Email, yesNo(u.Active), yesNo(u.HasPassword),
+			u.CreatedAt.Format(time.DateTime),
+		}
+	})
+}

@@ -1,0 +1,84 @@
+package server
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+
+	"github.com/getkin/kin-openapi/openapi3"
+
+	"github.com/rollbook/rollbook/password"
+	"github.com/rollbook/rollbook/repository"
+)
+
+// Rules are those that the contract and a policy have for accounts, for who makes accounts otherwise than by HTTP.
+type Rules struct {
+	op     *operation
+	schema *openapi3.Schema
+	policy password.Policy
+}
+
+// NewRules reads the contract.
+func NewRules(policy password.Policy) (*Rules, error) {
+	api, err := loadContract()
+	if err != nil {
+		return nil, fmt.Errorf("read the contract: %w", err)
+	}
+	op := api.operations[key(http.MethodPost, "/api/v1/users/")]
+	return &Rules{op, op.route.Operation.RequestBody.Value.Content.Get(mediaJSON).Schema.Value, policy}, nil
+}
+
+// Check makes the fields of a registration canonical, and returns what is wrong with them by their names, in the words of
+// the API. Fields that are left out may be missing, but for the username.
+func (r *Rules) Check(fields map[string]string) (canonical map[string]string, wrong map[string][]string, err error) {
+	canonical, values := map[string]string{}, map[string]any{}
+	var problems []problem
+	for _, field := range r.op.fields {
+		text, ok := fields[field.name]
+		if !ok {
+			continue
+		}
+		canonical[field.name] = field.canonical(text)
+		values[field.name] = canonical[field.name]
+		problems = append(problems, field.unfit(value{text: text})...)
+	}
+	options := slices.Concat(r.op.options.SchemaValidationOptions,
+		[]openapi3.SchemaValidationOption{openapi3.MultiErrors(), openapi3.VisitAsRequest()})
+	violations, err := problemsOf(r.schema.VisitJSON(values, options...))
+	if err != nil {
+		return nil, nil, err
+	}
+	problems = append(problems, violations...)
+	problems = append(problems, weaknesses(r.policy, r.op.fields, values, repository.User{})...)
+	wrong = sorted(problems)
+	if _, given := fields["password"]; !given {
+		delete(wrong, "password")
+	}
+	return canonical, wrong, nil
+}
+
+// weaknesses are what the policy has against the new passwords of a body, for the account that it is about: as it is,
+// and as the body would have it.
+func weaknesses(policy password.Policy, listed []textField, fields map[string]any, user repository.User) []problem {
+	attribute := func(label, name, value string) password.Attribute {
+		if text, ok := fields[name].(string); ok {
+			value = text
+		}
+		return password.Attribute{Name: label, Value: value}
+	}
+	attributes := []password.Attribute{
+		attribute("username", "username", user.Username), attribute("first name", "first_name", user.FirstName),
+		attribute("last name", "last_name", user.LastName), attribute("email address", "email", user.Email),
+	}
+	var problems []problem
+	for _, field := range listed {
+		plain, ok := fields[field.name].(string)
+		if !field.policy || !ok || plain == "" { // the contract has its say about what is missing or blank
+			continue
+		}
+		for _, message := range policy.Check(plain, attributes) {
+			problems = append(problems, problem{field.name, ofOther, message})
+		}
+	}
+	return problems
+}
