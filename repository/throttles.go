@@ -7,7 +7,6 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"fmt"
-	"math/bits"
 	mathrand "math/rand/v2"
 	"slices"
 	"strings"
@@ -153,10 +152,11 @@ func (r *throttle) take(p Place, now time.Time) time.Duration {
 
 // backoff is p.Backoff doubled so many times, and at most p.BackoffMax.
 func backoff(p Place, doublings int) time.Duration {
-	if doublings >= bits.LeadingZeros64(uint64(p.Backoff))-1 {
-		return p.BackoffMax
+	wait := p.Backoff
+	for ; doublings > 0 && wait < p.BackoffMax; doublings-- {
+		wait *= 2
 	}
-	return min(p.Backoff<<doublings, p.BackoffMax)
+	return min(wait, p.BackoffMax)
 }
 
 // Forget empties a queue.

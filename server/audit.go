@@ -16,7 +16,7 @@ const (
 	eventRefused         event = "refused"   // the credentials were wrong
 	eventThrottled       event = "throttled" // they were not looked at
 	eventTokenRevoked    event = "token revoked"
-	eventTokensRevoked   event = "all tokens revoked"
+	eventTokensRevoked   event = "all tokens revoked" //nolint:gosec // an event, not a credential
 	eventPasswordChanged event = "password changed"
 )
 

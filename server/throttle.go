@@ -55,7 +55,7 @@ func (e throttledError) answer() detailError {
 // queue to forget when it succeeds. Unknown accounts are no exception.
 func (s *Server) admitLogin(ctx context.Context, username string) (key []byte, err error) {
 	if s.throttle.Failures == 0 && s.throttle.PerAccount == 0 && s.throttle.PerAddress == 0 {
-		return nil, nil //nolint:nilnil // there are no queues
+		return nil, nil // there are no queues
 	}
 	address := callerOf(ctx).address
 	pair := repository.Place{

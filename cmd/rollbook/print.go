@@ -9,8 +9,8 @@ import (
 	"unicode"
 )
 
-// print writes rows as a table for people, or as a JSON array for programs.
-func print[T any](out io.Writer, f formatted, header []string, rows []T, cells func(T) []string) error {
+// printRows writes rows as a table for people, or as a JSON array for programs.
+func printRows[T any](out io.Writer, f formatted, header []string, rows []T, cells func(T) []string) error {
 	if f.JSON {
 		encoder := json.NewEncoder(out)
 		encoder.SetIndent("", "  ")

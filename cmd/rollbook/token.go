@@ -76,7 +76,7 @@ func (o output) tokens(f formatted, tokens []repository.Token) error {
 	for i, t := range tokens {
 		shown[i] = shownToken{t.ID, t.CreatedAt.UTC(), t.LastUsedAt.UTC(), t.Client}
 	}
-	return print(o.out, f, []string{"ID", "CREATED", "LAST USED", "CLIENT"}, shown, func(t shownToken) []string {
+	return printRows(o.out, f, []string{"ID", "CREATED", "LAST USED", "CLIENT"}, shown, func(t shownToken) []string {
 		return []string{t.ID.String(), t.CreatedAt.Format(time.DateTime), t.LastUsedAt.Format(time.DateTime), t.Client}
 	})
 }

@@ -82,7 +82,7 @@ type passwordSource struct {
 
 // read asks for a password twice on a terminal, and elsewhere takes a line of standard input.
 func (passwordSource) read(o output) (string, error) {
-	fd := int(o.in.Fd()) //nolint:gosec // file descriptors are small
+	fd := int(o.in.Fd())
 	if !term.IsTerminal(fd) {
 		line, err := bufio.NewReader(io.LimitReader(o.in, 64<<10)).ReadString('\n')
 		if err != nil && !errors.Is(err, io.EOF) {
@@ -186,6 +186,9 @@ func (c userCreate) Run(ctx context.Context, o output) error {
 			return err
 		}
 		o.audit("registered", user.ID)
+		if user, err = db.Users().ByID(ctx, user.ID); err != nil { // with its times
+			return err
+		}
 		return o.users(c.formatted, user)
 	})
 }
@@ -305,7 +308,7 @@ func (o output) users(f formatted, users ...repository.User) error {
 	for i, u := range users {
 		shown[i] = shownUser{u.ID, u.Username, u.FirstName, u.LastName, u.Email, u.IsActive, u.Password != "", u.CreatedAt.UTC()}
 	}
-	return print(o.out, f, []string{"ID", "USERNAME", "NAME", "EMAIL", "ACTIVE", "PASSWORD", "CREATED"}, shown, func(u shownUser) []string {
+	return printRows(o.out, f, []string{"ID", "USERNAME", "NAME", "EMAIL", "ACTIVE", "PASSWORD", "CREATED"}, shown, func(u shownUser) []string {
 		return []string{
 			u.ID.String(), u.Username, strings.TrimSpace(u.FirstName + " " + u.LastName), u.Email, yesNo(u.Active), yesNo(u.HasPassword),
 			u.CreatedAt.Format(time.DateTime),

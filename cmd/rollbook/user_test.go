@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rollbook/rollbook/test/testdb"
 )
@@ -44,7 +45,7 @@ func TestOperatorsCommands(t *testing.T) {
 		var made []shownUser
 		created := must(t, address, first+"\n", "user", "create", " richard ", "--first-name=Richard", "--email=R@Pied.COM", "--json")
 		if err := json.Unmarshal([]byte(created), &made); err != nil || len(made) != 1 || made[0].Username != "richard" ||
-			made[0].Email != "R@pied.com" || !made[0].Active || !made[0].HasPassword {
+			time.Since(made[0].CreatedAt) > time.Minute || made[0].Email != "R@pied.com" || !made[0].Active || !made[0].HasPassword {
 			t.Fatalf("created %s, %v", created, err)
 		}
 		id := made[0].ID.String()
