@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"gorm.io/gorm"
@@ -98,4 +99,43 @@ func TestKeysAreNotStored(t *testing.T) {
 	if !bytes.Contains(stored, digest[:]) || bytes.Contains(stored, []byte(key)) {
 		t.Error("the file does not hold the digest, or it holds the key")
 	}
+}
+
+// The queues of throttles do not hold the names that they are about, and are removed when nobody waits in them any more.
+func TestThrottlesAreNamelessAndPurged(t *testing.T) {
+	t.Parallel()
+	db, path := openFile(t)
+	queues, err := db.Throttles(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err := db.Throttles(t.Context()); err != nil || !bytes.Equal(again.Key("x"), queues.Key("x")) {
+		t.Errorf("another instance has other names: %v", err)
+	}
+	if bytes.Equal(queues.Key("a", "bc"), queues.Key("ab", "c")) {
+		t.Error("two things have one name")
+	}
+	const name = "typed-into-the-wrong-field"
+	take := func(key []byte, window time.Duration) {
+		if _, err := queues.Take(t.Context(), Place{Key: key, Most: 1000, Window: window}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	take(queues.Key(name), time.Microsecond)
+	for _, suffix := range []string{"", "-wal"} {
+		if text, err := os.ReadFile(path + suffix); err != nil || bytes.Contains(text, []byte(name)) {
+			t.Errorf("the file holds the name, or %v", err)
+		}
+	}
+	for range 20 * purgeOneIn { // so that it is not purged once in a billion
+		take(queues.Key("another"), time.Hour)
+		var count int64
+		if err := db.gorm.Model(&throttle{}).Count(&count).Error; err != nil {
+			t.Fatal(err)
+		}
+		if count == 1 {
+			return
+		}
+	}
+	t.Error("the expired queue was never removed")
 }

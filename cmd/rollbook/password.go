@@ -1,0 +1,42 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"golang.org/x/term"
+)
+
+// passwordSource is where a password comes from: never from an argument, which others on the machine could read.
+type passwordSource struct {
+	MinLength int `name:"password-min-length" env:"PASSWORD_MIN_LENGTH" placeholder:"N" default:"8" help:"How many characters a new password needs. It is asked for, or read from standard input. Default: ${default}."`
+}
+
+// read asks for a password twice on a terminal, and elsewhere takes a line of standard input.
+func (passwordSource) read(o output) (string, error) {
+	fd := int(o.in.Fd())
+	if !term.IsTerminal(fd) {
+		line, err := bufio.NewReader(io.LimitReader(o.in, 64<<10)).ReadString('\n')
+		if err != nil && !errors.Is(err, io.EOF) {
+			return "", fmt.Errorf("read the password: %w", err)
+		}
+		return strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r"), nil
+	}
+	var typed [2]string
+	for i, prompt := range []string{"Password: ", "Again: "} {
+		_, _ = fmt.Fprint(o.log, prompt) // a prompt that cannot be shown does not keep from typing
+		text, err := term.ReadPassword(fd)
+		_, _ = fmt.Fprintln(o.log)
+		if err != nil {
+			return "", fmt.Errorf("read the password: %w", err)
+		}
+		typed[i] = string(text)
+	}
+	if typed[0] != typed[1] {
+		return "", errors.New("the two passwords are not the same")
+	}
+	return typed[0], nil
+}
