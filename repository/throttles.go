@@ -83,7 +83,7 @@ func (t *Throttles) Take(ctx context.Context, places ...Place) (wait time.Durati
 	}
 	err = t.db.do(ctx, "take a place", func(db *gorm.DB) error {
 		if mathrand.IntN(purgeOneIn) == 0 { //nolint:gosec // when is no secret
-			if err := db.Where("expires_at < ?", db.NowFunc()).Delete(&throttle{}).Error; err != nil {
+			if err := purge(db); err != nil {
 				return err
 			}
 		}
@@ -108,6 +108,14 @@ func (t *Throttles) Take(ctx context.Context, places ...Place) (wait time.Durati
 		})
 	})
 	return wait, err
+}
+
+// purge removes some of the queues that nobody waits in any more, and that nobody is about to enter.
+func purge(db *gorm.DB) error {
+	const atOnce = 1000
+	expired := db.Model(&throttle{}).Select("key").Where("expires_at < ?", db.NowFunc()).Order("key").Limit(atOnce).
+		Clauses(clause.Locking{Strength: clause.LockingStrengthUpdate, Options: clause.LockingOptionsSkipLocked})
+	return db.Where("key IN (?)", expired).Delete(&throttle{}).Error
 }
 
 // lockThrottles returns the rows of sorted keys, made where they were not there, and kept from others until the
@@ -143,6 +151,7 @@ func (r *throttle) take(p Place, now time.Time) time.Duration {
 		return r.Until.Sub(now)
 	}
 	r.Count++
+	r.Until = now
 	if over := r.Count - p.Most; over >= 0 {
 		r.Until = now.Add(backoff(p, over))
 	}
@@ -157,6 +166,14 @@ func backoff(p Place, doublings int) time.Duration {
 		wait *= 2
 	}
 	return min(wait, p.BackoffMax)
+}
+
+// GiveBack gives one place in each queue back, and lets the next come at once.
+func (t *Throttles) GiveBack(ctx context.Context, keys ...[]byte) error {
+	return t.db.do(ctx, "give a place back", func(db *gorm.DB) error {
+		return db.Model(&throttle{}).Where("key IN ? AND count > 0", keys).
+			Updates(map[string]any{"count": gorm.Expr("count - 1"), "until": db.NowFunc()}).Error
+	})
 }
 
 // Forget empties a queue.

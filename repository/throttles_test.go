@@ -113,3 +113,40 @@ func TestPlacesAreGivenOnce(t *testing.T) {
 		}
 	})
 }
+
+// Who pauses between failures does not escape the backoff: they are forgotten only that long after the last one.
+func TestFailuresAreForgottenAfterTheLast(t *testing.T) {
+	each(t, func(t *testing.T, db *repository.DB) {
+		queues := throttles(t, db)
+		const longest = 600 * time.Millisecond
+		place := repository.Place{Key: queues.Key("a"), Most: 3, Backoff: longest, BackoffMax: longest}
+		for i := range 3 { // the third comes later than the longest wait after the first
+			if wait := take(t, queues, place); wait != 0 {
+				t.Fatalf("failure %d has to wait %s", i+1, wait)
+			}
+			time.Sleep(2 * longest / 3)
+		}
+		if wait := take(t, queues, place); wait == 0 {
+			t.Error("the fourth need not wait")
+		}
+	})
+}
+
+func TestPlacesAreGivenBack(t *testing.T) {
+	each(t, func(t *testing.T, db *repository.DB) {
+		queues := throttles(t, db)
+		window := repository.Place{Key: queues.Key("a"), Most: 1, Window: time.Hour}
+		backoff := repository.Place{Key: queues.Key("b"), Most: 1, Backoff: time.Hour, BackoffMax: time.Hour}
+		for range 3 {
+			if wait := take(t, queues, window, backoff); wait != 0 {
+				t.Fatalf("a place that was given back has to be waited for: %s", wait)
+			}
+			if wait := take(t, queues, window, backoff); wait == 0 {
+				t.Fatal("a place is given twice")
+			}
+			if err := queues.GiveBack(t.Context(), window.Key, backoff.Key, queues.Key("nobody's")); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 	"gorm.io/gorm"
+	"gorm.io/gorm/clause"
 )
 
 const (
@@ -95,6 +96,22 @@ type Tokens struct {
 // Create stores a new token. Its times are set.
 func (t *Tokens) Create(ctx context.Context, token Token) error {
 	return t.db.do(ctx, "create token", func(db *gorm.DB) error { return db.Create(&token).Error })
+}
+
+// SignIn stores a new token of an active account that has this encoded password still. It is ErrNotFound where it has
+// not: a change of the password, or a deactivation, that was answered before ends sign-ins that are under way, too.
+func (t *Tokens) SignIn(ctx context.Context, token Token, encoded string) error {
+	return t.db.do(ctx, "sign in", func(db *gorm.DB) error {
+		return db.Transaction(func(tx *gorm.DB) error {
+			var user User // held until the token is there, so that who ends sign-ins finds it
+			err := tx.Clauses(clause.Locking{Strength: clause.LockingStrengthShare}).
+				Where("id = ? AND is_active AND password = ?", token.UserID, encoded).Take(&user).Error
+			if err != nil {
+				return err
+			}
+			return tx.Create(&token).Error
+		})
+	})
 }
 
 // Owner returns the account that a key signs in, and the id of the key's token, with one statement; a second one notes

@@ -161,3 +161,39 @@ func TestInactiveAccountHasNoTokens(t *testing.T) {
 		}
 	})
 }
+
+// A sign-in that was under way when the password changed, or the account was deactivated, does not come about; nor does
+// a change of a password that is no longer the one that was verified.
+func TestStaleSignIns(t *testing.T) {
+	each(t, func(t *testing.T, db *repository.DB) {
+		tokens := db.Tokens(repository.Lifetimes{})
+		user, _ := create(t, db, newUser("richard"))
+		signIn := func(encoded string) error {
+			token, key := repository.NewToken(user.ID, "")
+			err := tokens.SignIn(t.Context(), token, encoded)
+			wantAlive(t, tokens, map[string]bool{key: err == nil})
+			return err
+		}
+		if err := signIn(user.Password); err != nil {
+			t.Fatal(err)
+		}
+		if err := db.Users().ChangePassword(t.Context(), user.ID, user.Password, "another", uuid.Nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := signIn(user.Password); !errors.Is(err, repository.ErrNotFound) {
+			t.Errorf("with the old password: %v", err)
+		}
+		if err := db.Users().ChangePassword(t.Context(), user.ID, user.Password, "a thief's", uuid.Nil); !errors.Is(err, repository.ErrNotFound) {
+			t.Errorf("a change from the old password: %v", err)
+		}
+		if err := signIn("another"); err != nil {
+			t.Error(err)
+		}
+		if err := db.Users().SetActive(t.Context(), user.ID, false); err != nil {
+			t.Fatal(err)
+		}
+		if err := signIn("another"); !errors.Is(err, repository.ErrNotFound) {
+			t.Errorf("of an inactive account: %v", err)
+		}
+	})
+}

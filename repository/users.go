@@ -81,9 +81,18 @@ func (u *Users) Update(ctx context.Context, id uuid.UUID, changes UserChanges) (
 // SetPassword changes an account's encoded password and removes its tokens but the one to keep, both or neither. It is
 // ErrNotFound where there is no such account.
 func (u *Users) SetPassword(ctx context.Context, id uuid.UUID, encoded string, keep uuid.UUID) error {
+	return u.setPassword(ctx, id, encoded, keep, "id = ?", id)
+}
+
+// ChangePassword is SetPassword where the encoded password is still the old one, and ErrNotFound where it is not.
+func (u *Users) ChangePassword(ctx context.Context, id uuid.UUID, old, encoded string, keep uuid.UUID) error {
+	return u.setPassword(ctx, id, encoded, keep, "id = ? AND password = ?", id, old)
+}
+
+func (u *Users) setPassword(ctx context.Context, id uuid.UUID, encoded string, keep uuid.UUID, where string, values ...any) error {
 	return u.db.do(ctx, "set password", func(db *gorm.DB) error {
 		return db.Transaction(func(tx *gorm.DB) error {
-			if err := updateOne(tx.Where("id = ?", id), "password", encoded); err != nil {
+			if err := updateOne(tx.Where(where, values...), "password", encoded); err != nil {
 				return err
 			}
 			return tx.Where("user_id = ? AND id <> ?", id, keep).Delete(&Token{}).Error

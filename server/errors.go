@@ -46,16 +46,20 @@ var (
 	errUnavailable     = detailError{http.StatusServiceUnavailable, "Service temporarily unavailable, try again later."}
 	errInternal        = detailError{http.StatusInternalServerError, "A server error occurred."}
 
-	errWrongPassword = fieldErrors{"current_password": {"Your old password was entered incorrectly. Please enter it again."}}
 	errUsernameTaken = fieldErrors{"username": {"A user with that username already exists."}}
 )
 
-// errBadCredentials means that no account has these credentials.
-var errBadCredentials = errors.New("bad credentials")
+var (
+	// errBadCredentials means that no account has these credentials.
+	errBadCredentials = errors.New("bad credentials")
+	// errCurrentPassword means that the account's password is another.
+	errCurrentPassword = errors.New("wrong current password")
+)
 
 // answers says what errors are to the client that are not made to be told. The first that matches counts.
 var answers = []struct{ is, answer error }{
 	{errBadCredentials, fieldErrors{nonField: {"Unable to log in with provided credentials."}}},
+	{errCurrentPassword, fieldErrors{"current_password": {"Your old password was entered incorrectly. Please enter it again."}}},
 	{repository.ErrUsernameTaken, errUsernameTaken},
 	{repository.ErrNotFound, errNotFound},
 	{repository.ErrUnavailable, errUnavailable},

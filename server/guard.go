@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/getkin/kin-openapi/openapi3filter"
 	"github.com/google/uuid"
@@ -22,7 +21,6 @@ const paramID = "id"
 
 // caller is who calls an operation.
 type caller struct {
-	arrival time.Time       // of the request
 	request string          // its id
 	address string          // the client's
 	client  string          // what the client calls itself
@@ -47,7 +45,6 @@ func (s *Server) guard(op *operation) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
 			by := caller{
-				arrival: time.Now(),
 				request: c.Response().Header().Get(echo.HeaderXRequestID),
 				address: clientAddress(c.Request(), s.trusted),
 				client:  strings.ToValidUTF8(c.Request().UserAgent(), "\uFFFD"),

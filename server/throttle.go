@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"net/http"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rollbook/rollbook/password"
 	"github.com/rollbook/rollbook/repository"
 )
 
@@ -51,20 +53,25 @@ func (e throttledError) answer() detailError {
 	return detailError{http.StatusTooManyRequests, e.Error()}
 }
 
-// admitLogin takes a place for one try of an account's password, before anything is looked at. The key is that of the
-// queue to forget when it succeeds. Unknown accounts are no exception.
-func (s *Server) admitLogin(ctx context.Context, username string) (key []byte, err error) {
+// admitLogin takes a place for one try of an account's password, before anything is looked at. The keys are those of the
+// queues, first the one to forget when it succeeds. Unknown accounts are no exception.
+func (s *Server) admitLogin(ctx context.Context, username string) (keys [][]byte, err error) {
 	if s.throttle.Failures == 0 && s.throttle.PerAccount == 0 && s.throttle.PerAddress == 0 {
 		return nil, nil // there are no queues
 	}
 	address := callerOf(ctx).address
-	pair := repository.Place{
-		Key:  s.throttles.Key("login", username, address),
-		Most: s.throttle.Failures, Backoff: s.throttle.Backoff, BackoffMax: s.throttle.BackoffMax,
+	places := []repository.Place{
+		{
+			Key:  s.throttles.Key("login", username, address),
+			Most: s.throttle.Failures, Backoff: s.throttle.Backoff, BackoffMax: s.throttle.BackoffMax,
+		},
+		{Key: s.throttles.Key("account", username), Most: s.throttle.PerAccount, Window: accountWindow},
+		{Key: s.throttles.Key("address", address), Most: s.throttle.PerAddress, Window: addressWindow},
 	}
-	return pair.Key, s.admit(ctx, pair,
-		repository.Place{Key: s.throttles.Key("account", username), Most: s.throttle.PerAccount, Window: accountWindow},
-		repository.Place{Key: s.throttles.Key("address", address), Most: s.throttle.PerAddress, Window: addressWindow})
+	for _, place := range places {
+		keys = append(keys, place.Key)
+	}
+	return keys, s.admit(ctx, places...)
 }
 
 // admitRegistration takes a place for one registration.
@@ -90,11 +97,20 @@ func (s *Server) admit(ctx context.Context, places ...repository.Place) error {
 }
 
 // succeeded forgets the failures of a pair of account and address.
-func (s *Server) succeeded(ctx context.Context, key []byte) error {
-	if s.throttle.Failures == 0 {
+func (s *Server) succeeded(ctx context.Context, keys [][]byte) error {
+	if len(keys) == 0 || s.throttle.Failures == 0 {
 		return nil
 	}
-	return s.throttles.Forget(ctx, key)
+	return s.throttles.Forget(ctx, keys[0])
+}
+
+// unanswered gives the places of a try back that nobody could look at: the server was busy, or the database away. Who
+// hung up keeps them.
+func (s *Server) unanswered(ctx context.Context, keys [][]byte, why error) error {
+	if len(keys) == 0 || ctx.Err() != nil || !errors.Is(why, password.ErrBusy) && !errors.Is(why, repository.ErrUnavailable) {
+		return nil
+	}
+	return s.throttles.GiveBack(ctx, keys...)
 }
 
 // clientAddress returns whom a request came from: the last address of X-Forwarded-For, read from the right, that is not

@@ -1,7 +1,10 @@
 package server_test
 
 import (
+	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -9,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rollbook/rollbook/password"
 	"github.com/rollbook/rollbook/server"
 	"github.com/rollbook/rollbook/test/testdb"
 	"github.com/rollbook/rollbook/test/testserver"
@@ -219,5 +223,60 @@ func TestForgedAddresses(t *testing.T) {
 				t.Errorf("got %v, want %v", statuses, expected)
 			}
 		})
+	}
+}
+
+// A try that nobody could look at is not counted: whoever comes back as asked is let in.
+func TestBusyIsNoFailure(t *testing.T) {
+	t.Parallel()
+	s := testserver.Start(t, testdb.SQLite(t), func(c *server.Config) {
+		queues, err := c.DB.Throttles(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Throttle, c.Throttles = server.Throttle{Failures: 2, Backoff: time.Hour, BackoffMax: time.Hour, PerAccount: 4, PerAddress: 4}, queues
+		c.Hasher = password.New(password.Options{
+			Params: password.Params{Memory: 64 << 10, Time: 12, Threads: 1}, Slots: 1, Wait: 10 * time.Millisecond,
+		})
+	})
+	s.Register("richard")
+	answers := make(chan int, 2)
+	for range cap(answers) {
+		go func() { answers <- try(s, "", "richard", testserver.Password).Status }()
+	}
+	if a, b := <-answers, <-answers; max(a, b) != 503 {
+		t.Errorf("got %d and %d, want one of them to be 503", a, b)
+	}
+	want(t, try(s, "", "richard", testserver.Password), 200, "")
+	want(t, try(s, "", "richard", "wrong"), 400, "")
+}
+
+// The time of refusal counts from when the body is there: to send it late does not shorten it.
+func TestLateBodyIsRefusedNoSooner(t *testing.T) {
+	t.Parallel()
+	const refuseAfter = 200 * time.Millisecond
+	s := testserver.Start(t, testdb.SQLite(t), func(c *server.Config) { c.RefuseAfter = refuseAfter })
+	body, writer := io.Pipe()
+	sent := make(chan time.Time, 1)
+	go func() {
+		time.Sleep(2 * refuseAfter)
+		_, err := io.WriteString(writer, `{"username":"nobody","password":"wrong"}`)
+		sent <- time.Now()
+		if err := errors.Join(err, writer.Close()); err != nil {
+			t.Error(err)
+		}
+	}()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.URL+"/api-token-auth/", body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := testserver.Client(t).Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	took := time.Since(<-sent)
+	if err := resp.Body.Close(); err != nil || resp.StatusCode != 400 || took < refuseAfter {
+		t.Errorf("got %d after %s, %v; want 400 after %s", resp.StatusCode, took, err, refuseAfter)
 	}
 }

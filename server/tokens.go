@@ -9,35 +9,35 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/rollbook/rollbook/gen"
+	"github.com/rollbook/rollbook/password"
 	"github.com/rollbook/rollbook/repository"
 )
 
 // LogIn gives a new token to who knows an account's password. Whatever is wrong, a password is hashed, and the answer is
 // the same and takes the same time.
 func (s *Server) LogIn(ctx context.Context, req gen.LogInRequestObject) (gen.LogInResponseObject, error) {
-	place, err := s.admitLogin(ctx, req.JSONBody.Username)
+	began := time.Now() // the body has arrived: who sends it late does not shorten the wait
+	places, err := s.admitLogin(ctx, req.JSONBody.Username)
 	if err != nil {
 		return nil, err
 	}
 	user, err := s.verify(ctx, req.JSONBody)
+	var key string
+	if err == nil {
+		key, err = s.signIn(ctx, user)
+	}
 	if errors.Is(err, errBadCredentials) {
 		s.audit(ctx, eventRefused, user.ID)
-		wait(ctx, callerOf(ctx).arrival.Add(s.refuseAfter))
+		wait(ctx, began.Add(s.refuseAfter))
+		return nil, err
 	}
 	if err != nil {
+		return nil, errors.Join(err, s.unanswered(ctx, places, err))
+	}
+	if err := s.succeeded(ctx, places); err != nil {
 		return nil, err
 	}
-	if err := s.succeeded(ctx, place); err != nil {
-		return nil, err
-	}
-	if err := s.renewEncoding(ctx, user, req.JSONBody.Password); err != nil {
-		return nil, err
-	}
-	token, key := repository.NewToken(user.ID, callerOf(ctx).client)
-	if err := s.tokens.Create(ctx, token); err != nil {
-		return nil, err
-	}
-	s.audit(ctx, eventSignedIn, user.ID, slog.String("token", token.ID.String()))
+	s.renewEncoding(ctx, user, req.JSONBody.Password)
 	return gen.LogIn200JSONResponse{Token: key}, nil
 }
 
@@ -48,10 +48,29 @@ func (s *Server) verify(ctx context.Context, c *gen.Credentials) (repository.Use
 		return repository.User{}, err
 	}
 	ok, err := s.hasher.Verify(ctx, user.Password, c.Password)
+	if errors.Is(err, password.ErrMalformed) { // nobody has the password then; it must look like any wrong one
+		s.log.LogAttrs(ctx, slog.LevelWarn, "unreadable password", slog.String("account", user.ID.String()), slog.Any("error", err))
+		ok, err = s.hasher.Verify(ctx, "", c.Password)
+	}
 	if err == nil && (!ok || !user.IsActive) {
 		err = errBadCredentials
 	}
 	return user, err
+}
+
+// signIn makes a token for an account whose password was verified. It is errBadCredentials where the account has
+// another password meanwhile, or is no longer active.
+func (s *Server) signIn(ctx context.Context, user repository.User) (key string, err error) {
+	token, key := repository.NewToken(user.ID, callerOf(ctx).client)
+	err = s.tokens.SignIn(ctx, token, user.Password)
+	if errors.Is(err, repository.ErrNotFound) {
+		return "", errBadCredentials
+	}
+	if err != nil {
+		return "", err
+	}
+	s.audit(ctx, eventSignedIn, user.ID, slog.String("token", token.ID.String()))
+	return key, nil
 }
 
 // wait returns at a time, or when the context ends.
@@ -64,16 +83,18 @@ func wait(ctx context.Context, until time.Time) {
 	}
 }
 
-// renewEncoding encodes a password as today's are, where it is not.
-func (s *Server) renewEncoding(ctx context.Context, user repository.User, plain string) error {
+// renewEncoding encodes a password as today's are, where it is not. Where that cannot be done now, the next login will.
+func (s *Server) renewEncoding(ctx context.Context, user repository.User, plain string) {
 	if !s.hasher.Outdated(user.Password) {
-		return nil
+		return
 	}
 	encoded, err := s.hasher.Encode(ctx, plain)
-	if err != nil {
-		return err
+	if err == nil {
+		err = s.users.ReplacePassword(ctx, user.ID, user.Password, encoded)
 	}
-	return s.users.ReplacePassword(ctx, user.ID, user.Password, encoded)
+	if err != nil {
+		s.log.LogAttrs(ctx, slog.LevelWarn, "password not renewed", slog.String("account", user.ID.String()), slog.Any("error", err))
+	}
 }
 
 // LogOut removes the token that the request carries. Somebody else may have done so meanwhile.

@@ -135,6 +135,7 @@ func TestAccountsThatCannotLogIn(t *testing.T) {
 		"active":      {Password: encoded, IsActive: true},
 		"inactive":    {Password: encoded},
 		"no password": {IsActive: true},
+		"unreadable":  {Password: "sha1$salt$hash", IsActive: true},
 	} {
 		user.ID, user.Username = uuid.New(), strings.ReplaceAll(name, " ", "")
 		token, key := repository.NewToken(user.ID, "test")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/term"
 )
@@ -22,6 +23,9 @@ func (passwordSource) read(o output) (string, error) {
 		line, err := bufio.NewReader(io.LimitReader(o.in, 64<<10)).ReadString('\n')
 		if err != nil && !errors.Is(err, io.EOF) {
 			return "", fmt.Errorf("read the password: %w", err)
+		}
+		if !utf8.ValidString(line) {
+			return "", errors.New("the password is not UTF-8, so nobody could log in with it")
 		}
 		return strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r"), nil
 	}

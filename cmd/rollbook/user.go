@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"golang.org/x/text/unicode/norm"
 
 	"github.com/rollbook/rollbook/password"
 	"github.com/rollbook/rollbook/repository"
@@ -106,13 +107,15 @@ func (a account) with(ctx context.Context, do func(*repository.DB, repository.Us
 	})
 }
 
-// find returns the account with a username or an id.
+// find returns the account with an id or a username. An id comes first: anybody may register another's as a name.
 func find(ctx context.Context, users *repository.Users, name string) (repository.User, error) {
-	user, err := users.ByUsername(ctx, name)
-	if id, parseErr := uuid.Parse(name); errors.Is(err, repository.ErrNotFound) && parseErr == nil {
-		return users.ByID(ctx, id)
+	if id, err := uuid.Parse(name); err == nil {
+		user, err := users.ByID(ctx, id)
+		if !errors.Is(err, repository.ErrNotFound) {
+			return user, err
+		}
 	}
-	return user, err
+	return users.ByUsername(ctx, norm.NFKC.String(strings.TrimSpace(name)))
 }
 
 // audit writes the line that the server writes when such a thing happens by HTTP.

@@ -93,6 +93,16 @@ func TestOperatorsCommands(t *testing.T) {
 		if status, _ := logIn(second); status != http.StatusOK {
 			t.Errorf("after it was activated: %d", status)
 		}
+		// Whoever has registered the id as a name does not come between, and a name may be spelled as at a login.
+		must(t, address, "", "user", "create", id, "--no-password")
+		must(t, address, "", "user", "deactivate", id)
+		if status, _ := logIn(second); status != http.StatusBadRequest {
+			t.Errorf("after it was deactivated by its id: %d", status)
+		}
+		must(t, address, "", "user", "activate", "ｒichard ")
+		if status, _ := logIn(second); status != http.StatusOK {
+			t.Errorf("after it was activated by another spelling: %d", status)
+		}
 		must(t, address, "", "user", "delete", "richard", "--yes")
 		if status, _ := logIn(second); status != http.StatusBadRequest {
 			t.Errorf("after it was deleted: %d", status)
@@ -116,6 +126,7 @@ func TestOperatorsMistakesAreExplained(t *testing.T) {
 		"a longer policy":  {"Correct-Horse-9", []string{"user", "create", "ann", "--password-min-length=20"}, "at least 20 characters"},
 		"an unknown name":  {"", []string{"user", "show", "nobody"}, `there is no account "nobody"`},
 		"an unknown id":    {"", []string{"user", "deactivate", "00000000-0000-4000-8000-000000000000"}, "there is no account"},
+		"no UTF-8":         {"gr\xfc\xdfe-horse-9", []string{"user", "create", "ann"}, "is not UTF-8"},
 		"no consent":       {"", []string{"user", "delete", "richard"}, "say --yes"},
 		"no token named":   {"", []string{"token", "revoke", "richard"}, "by its id, or --all"},
 		"an unknown token": {"", []string{"token", "revoke", "richard", "00000000-0000-4000-8000-000000000000"}, "has no token"},
