@@ -107,10 +107,11 @@ func (s *Server) succeeded(ctx context.Context, keys [][]byte) error {
 // unanswered gives the places of a try back that nobody could look at: the server was busy, or the database away. Who
 // hung up keeps them.
 func (s *Server) unanswered(ctx context.Context, keys [][]byte, why error) error {
-	if len(keys) == 0 || ctx.Err() != nil || !errors.Is(why, password.ErrBusy) && !errors.Is(why, repository.ErrUnavailable) {
-		return nil
+	busy := errors.Is(why, password.ErrBusy) || errors.Is(why, repository.ErrUnavailable)
+	if busy && len(keys) > 0 && ctx.Err() == nil {
+		return s.throttles.GiveBack(ctx, keys...)
 	}
-	return s.throttles.GiveBack(ctx, keys...)
+	return nil
 }
 
 // clientAddress returns whom a request came from: the last address of X-Forwarded-For, read from the right, that is not
