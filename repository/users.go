@@ -32,12 +32,12 @@ type UserChanges struct {
 // Users are the accounts of a database.
 type Users struct{ db *DB }
 
-// Create stores a new account and its first token, both or neither. Their times are set. It is ErrUsernameTaken where
-// another account has the username, however close together the two were created.
-func (u *Users) Create(ctx context.Context, user User, first Token) error {
+// Create stores a new account and, where one is given, its first token, both or neither. Their times are set. It is
+// ErrUsernameTaken where another account has the username, however close together the two were created.
+func (u *Users) Create(ctx context.Context, user User, first ...Token) error {
 	return u.db.do(ctx, "create user", func(db *gorm.DB) error {
 		return db.Transaction(func(tx *gorm.DB) error {
-			if err := tx.Create(&user).Error; err != nil {
+			if err := tx.Create(&user).Error; err != nil || len(first) == 0 {
 				return err
 			}
 			return tx.Create(&first).Error
@@ -139,11 +139,6 @@ func (u *Users) After(ctx context.Context, username string, most int) ([]User, e
 		return db.Where("username > ?", username).Order("username").Limit(most).Find(&users).Error
 	})
 	return users, err
-}
-
-// Add stores a new account without a token, as Create does with one.
-func (u *Users) Add(ctx context.Context, user User) error {
-	return u.db.do(ctx, "create user", func(db *gorm.DB) error { return db.Create(&user).Error })
 }
 
 // updateOne sets a column of the account that a query is for.

@@ -147,7 +147,7 @@ func (c userCreate) Run(ctx context.Context, o output) error {
 		}
 	}
 	return c.with(ctx, func(db *repository.DB) error {
-		err := db.Users().Add(ctx, user)
+		err := db.Users().Create(ctx, user)
 		if errors.Is(err, repository.ErrUsernameTaken) {
 			return wrongError{"username": {"A user with that username already exists."}}
 		}
