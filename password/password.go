@@ -85,12 +85,14 @@ func (h *Hasher) Encode(ctx context.Context, plain string) (string, error) {
 	return phcPrefix(h.params) + phcBase64.EncodeToString(salt) + "$" + phcBase64.EncodeToString(key), nil
 }
 
-// Verify tells whether encoded was made from plain, by Encode or by Django. Where encoded is empty, or one of Django's
-// marks that there is no password (they begin with !), the answer is no, after the time that a password of today's cost
-// takes. It is ErrBusy where no slot became free in time, and ErrMalformed where encoded cannot be read.
+// IsSet tells whether encoded stands for a password: it is not empty, nor one of Django's marks that there is none.
+func IsSet(encoded string) bool { return encoded != "" && encoded[0] != '!' }
+
+// Verify tells whether encoded was made from plain, by Encode or by Django. Where there is no password, the answer is no,
+// after the time that a password of today's cost takes. It is ErrBusy where no slot became free in time, and ErrMalformed where encoded cannot be read.
 func (h *Hasher) Verify(ctx context.Context, encoded, plain string) (bool, error) {
 	verify := h.dummy
-	if encoded != "" && encoded[0] != '!' {
+	if IsSet(encoded) {
 		var err error
 		if verify, err = parse(encoded); err != nil {
 			return false, err

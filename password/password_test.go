@@ -97,3 +97,12 @@ func TestSlotsAreBounded(t *testing.T) {
 		}
 	}
 }
+
+func TestIsSet(t *testing.T) {
+	t.Parallel()
+	for encoded, want := range map[string]bool{"": false, "!": false, "!fjBOEZCJo0jWJIv1ZqtOJ": false, "anything": true} {
+		if password.IsSet(encoded) != want {
+			t.Errorf("%q: got %v", encoded, !want)
+		}
+	}
+}

@@ -82,6 +82,14 @@ func (t *Throttles) Take(ctx context.Context, places ...Place) (wait time.Durati
 		keys[i] = place.Key
 	}
 	err = t.db.do(ctx, "take a place", func(db *gorm.DB) error {
+		// A flood is turned away by looking, which writes nothing and keeps nobody waiting.
+		var seen []throttle
+		if err := db.Where("key IN ?", keys).Find(&seen).Error; err != nil {
+			return err
+		}
+		if wait = longest(seen, places, db.NowFunc()); wait > 0 {
+			return nil
+		}
 		if mathrand.IntN(purgeOneIn) == 0 { //nolint:gosec // when is no secret
 			if err := purge(db); err != nil {
 				return err
@@ -93,13 +101,11 @@ func (t *Throttles) Take(ctx context.Context, places ...Place) (wait time.Durati
 				return err
 			}
 			now := tx.NowFunc()
-			for i, place := range places {
-				wait = max(wait, rows[i].take(place, now))
-			}
-			if wait > 0 {
+			if wait = longest(rows, places, now); wait > 0 {
 				return nil
 			}
-			for i := range rows {
+			for i, place := range places {
+				rows[i].take(place, now)
 				if err := tx.Save(&rows[i]).Error; err != nil {
 					return err
 				}
@@ -108,6 +114,19 @@ func (t *Throttles) Take(ctx context.Context, places ...Place) (wait time.Durati
 		})
 	})
 	return wait, err
+}
+
+// longest is how long until there is a place in every queue.
+func longest(rows []throttle, places []Place, now time.Time) time.Duration {
+	var wait time.Duration
+	for _, row := range rows {
+		for _, place := range places {
+			if bytes.Equal(row.Key, place.Key) {
+				wait = max(wait, row.wait(place, now))
+			}
+		}
+	}
+	return wait
 }
 
 // purge removes some of the queues that nobody waits in any more, and that nobody is about to enter.
@@ -135,28 +154,33 @@ func lockThrottles(tx *gorm.DB, keys [][]byte) ([]throttle, error) {
 	return rows, err
 }
 
-// take takes a place, or returns how long until there is one.
-func (r *throttle) take(p Place, now time.Time) time.Duration {
-	if !r.ExpiresAt.After(now) {
-		r.Count, r.Until, r.ExpiresAt = 0, now, now.Add(p.Window)
-	}
-	if p.Backoff == 0 {
-		if r.Count >= p.Most {
-			return r.ExpiresAt.Sub(now)
-		}
-		r.Count++
+// wait is how long until there is a place.
+func (r throttle) wait(p Place, now time.Time) time.Duration {
+	switch {
+	case !r.ExpiresAt.After(now):
 		return 0
+	case p.Backoff > 0:
+		return max(0, r.Until.Sub(now))
+	case r.Count >= p.Most:
+		return r.ExpiresAt.Sub(now)
 	}
-	if r.Until.After(now) {
-		return r.Until.Sub(now)
+	return 0
+}
+
+// take takes a place that there is.
+func (r *throttle) take(p Place, now time.Time) {
+	if !r.ExpiresAt.After(now) {
+		r.Count, r.ExpiresAt = 0, now.Add(p.Window)
 	}
 	r.Count++
 	r.Until = now
+	if p.Backoff == 0 {
+		return
+	}
 	if over := r.Count - p.Most; over >= 0 {
 		r.Until = now.Add(backoff(p, over))
 	}
 	r.ExpiresAt = r.Until.Add(p.BackoffMax)
-	return 0
 }
 
 // backoff is p.Backoff doubled so many times, and at most p.BackoffMax.

@@ -1,6 +1,8 @@
 package repository_test
 
 import (
+	"database/sql"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -69,8 +71,8 @@ func TestBackoffDoubles(t *testing.T) {
 		}
 		for i, most := range []time.Duration{first, 2 * first, longest, longest} {
 			wait := take(t, queues, place)
-			if wait <= 0 || wait > most {
-				t.Errorf("wait %d is %s, of %s", i, wait, most)
+			if wait <= most/2 || wait > most {
+				t.Errorf("wait %d is %s, want %s", i, wait, most)
 			}
 			time.Sleep(wait)
 			if wait := take(t, queues, place); wait != 0 {
@@ -149,4 +151,52 @@ func TestPlacesAreGivenBack(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Who finds a queue full neither writes nor waits for those who write.
+func TestFullQueuesAreOnlyLookedAt(t *testing.T) {
+	t.Parallel()
+	testdb.Each(t, func(t *testing.T, address string) {
+		queues := throttles(t, open(t, address))
+		full := repository.Place{Key: queues.Key("full"), Most: 1, Window: time.Hour}
+		other := repository.Place{Key: queues.Key("other"), Most: 1, Window: time.Hour}
+		if wait := take(t, queues, full); wait != 0 {
+			t.Fatalf("the first has to wait %s", wait)
+		}
+		release := lockThrottles(t, address)
+		began := time.Now()
+		if wait := take(t, queues, full, other); wait == 0 || time.Since(began) > time.Second {
+			t.Errorf("a full queue: wait %s, answered after %s", wait, time.Since(began))
+		}
+		release()
+		if wait := take(t, queues, other); wait != 0 {
+			t.Errorf("who was refused has taken a place: wait %s", wait)
+		}
+	})
+}
+
+// lockThrottles keeps others from writing the queues until they are released.
+func lockThrottles(t *testing.T, address string) (release func()) {
+	t.Helper()
+	driver, source, lock := "pgx", address, "LOCK TABLE throttles IN EXCLUSIVE MODE"
+	if path, ok := strings.CutPrefix(address, "sqlite:"); ok {
+		driver, source, lock = "sqlite", path+"?_txlock=immediate", "SELECT 1"
+	}
+	db, err := sql.Open(driver, source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	tx, err := db.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.ExecContext(t.Context(), lock); err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		if err := tx.Rollback(); err != nil {
+			t.Fatal(err)
+		}
+	}
 }

@@ -99,13 +99,20 @@ func (t *Tokens) Create(ctx context.Context, token Token) error {
 }
 
 // SignIn stores a new token of an active account that has this encoded password still. It is ErrNotFound where it has
-// not: a change of the password, or a deactivation, that was answered before ends sign-ins that are under way, too.
+// not: a change of the password, or a deactivation, that was answered before ends sign-ins that are under way, too. The
+// account's tokens that have outlived their limits are removed.
 func (t *Tokens) SignIn(ctx context.Context, token Token, encoded string) error {
 	return t.db.do(ctx, "sign in", func(db *gorm.DB) error {
 		return db.Transaction(func(tx *gorm.DB) error {
 			var user User // held until the token is there, so that who ends sign-ins finds it
 			err := tx.Clauses(clause.Locking{Strength: clause.LockingStrengthShare}).
 				Where("id = ? AND is_active AND password = ?", token.UserID, encoded).Take(&user).Error
+			if err != nil {
+				return err
+			}
+			if alive, values := t.lifetimes.alive(tx.NowFunc()); alive != "" {
+				err = tx.Exec("DELETE FROM tokens AS t WHERE t.user_id = ? AND NOT (TRUE"+alive+")", append([]any{token.UserID}, values...)...).Error
+			}
 			if err != nil {
 				return err
 			}

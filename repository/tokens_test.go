@@ -120,6 +120,33 @@ func TestLifetimes(t *testing.T) {
 	})
 }
 
+// A sign-in clears away the account's tokens that are dead, and no others.
+func TestOutlivedTokensAreRemoved(t *testing.T) {
+	each(t, func(t *testing.T, db *repository.DB) {
+		forever := db.Tokens(repository.Lifetimes{})
+		user, old := create(t, db, newUser("richard"))
+		_, another := create(t, db, newUser("other"))
+		const age = 500 * time.Millisecond
+		time.Sleep(age)
+		_, young := signIn(t, db, user.ID, "")
+		for _, limits := range []repository.Lifetimes{{}, {Idle: time.Hour}, {Absolute: age}} {
+			wantAlive(t, forever, map[string]bool{old: true, young: true, another: true})
+			token, _ := repository.NewToken(user.ID, "")
+			if err := db.Tokens(limits).SignIn(t.Context(), token, user.Password); err != nil {
+				t.Fatal(err)
+			}
+		}
+		wantAlive(t, forever, map[string]bool{old: false, young: true, another: true})
+		token, _ := repository.NewToken(user.ID, "")
+		if err := db.Tokens(repository.Lifetimes{Idle: time.Microsecond}).SignIn(t.Context(), token, user.Password); err != nil {
+			t.Fatal(err)
+		}
+		if list, err := forever.Of(t.Context(), user.ID); err != nil || len(list) != 1 {
+			t.Errorf("%d tokens are left, %v; want the new one", len(list), err)
+		}
+	})
+}
+
 func TestPasswordChangeEndsOtherSignIns(t *testing.T) {
 	each(t, func(t *testing.T, db *repository.DB) {
 		tokens := db.Tokens(repository.Lifetimes{})

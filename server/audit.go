@@ -7,32 +7,39 @@ import (
 	"github.com/google/uuid"
 )
 
-// event is something that whoever answers for the accounts may have to tell about.
-type event string
+// Event is something that whoever answers for the accounts may have to tell about.
+type Event string
 
+// The events.
 const (
-	eventRegistered      event = "registered"
-	eventSignedIn        event = "signed in"
-	eventRefused         event = "refused"   // the credentials were wrong
-	eventThrottled       event = "throttled" // they were not looked at
-	eventTokenRevoked    event = "token revoked"
-	eventTokensRevoked   event = "all tokens revoked" //nolint:gosec // an event, not a credential
-	eventPasswordChanged event = "password changed"
+	EventRegistered      Event = "registered"
+	EventSignedIn        Event = "signed in"
+	EventRefused         Event = "refused"   // the credentials were wrong
+	EventThrottled       Event = "throttled" // they were not looked at
+	EventTokenRevoked    Event = "token revoked"
+	EventTokensRevoked   Event = "all tokens revoked" //nolint:gosec // an event, not a credential
+	EventPasswordChanged Event = "password changed"
+	EventActivated       Event = "activated"
+	EventDeactivated     Event = "deactivated"
+	EventDeleted         Event = "deleted"
 )
 
-// audit writes one line about an event: the account, where it is known, the client's address and the request. What was
-// typed as a name or password is never in it.
-func (s *Server) audit(ctx context.Context, what event, account uuid.UUID, more ...slog.Attr) {
-	by := callerOf(ctx)
+// Audit writes one line about an event: the account, where it is known, whence it was caused, and more. What was typed as
+// a name or password must never be in it.
+func Audit(ctx context.Context, log *slog.Logger, what Event, account uuid.UUID, from string, more ...slog.Attr) {
 	name := account.String()
 	if account == uuid.Nil {
 		name = "unknown"
 	}
-	attrs := append([]slog.Attr{
-		slog.String("event", string(what)),
-		slog.String("account", name),
-		slog.String("address", by.address),
-		slog.String("id", by.request),
-	}, more...)
-	s.log.LogAttrs(ctx, slog.LevelInfo, "audit", attrs...)
+	attrs := []slog.Attr{slog.String("event", string(what)), slog.String("account", name), slog.String("address", from)}
+	log.LogAttrs(ctx, slog.LevelInfo, "audit", append(attrs, more...)...)
 }
+
+// audit is Audit for what a request caused.
+func (s *Server) audit(ctx context.Context, what Event, account uuid.UUID, more ...slog.Attr) {
+	by := callerOf(ctx)
+	Audit(ctx, s.log, what, account, by.address.String(), append(more, slog.String("id", by.request))...)
+}
+
+// TokenAttr names the token that an event is about.
+func TokenAttr(id uuid.UUID) slog.Attr { return slog.String("token", id.String()) }

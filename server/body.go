@@ -113,7 +113,7 @@ func (op *operation) readBody(c echo.Context) (map[string]value, error) {
 			return multipartFields(data, params["boundary"])
 		}
 	}
-	return nil, detailError{http.StatusUnsupportedMediaType, fmt.Sprintf(`Unsupported media type "%s" in request.`, header)}
+	return nil, newDetail(http.StatusUnsupportedMediaType, fmt.Sprintf(`Unsupported media type "%s" in request.`, header))
 }
 
 // isUTF8 tells whether a charset is UTF-8 or a part of it, by any of the names that Python knows them by.
@@ -131,7 +131,7 @@ func readLimited(c echo.Context, most int64) ([]byte, error) {
 		return data, nil
 	}
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return nil, detailError{http.StatusRequestEntityTooLarge, fmt.Sprintf("The request body is larger than %d bytes.", most)}
+		return nil, newDetail(http.StatusRequestEntityTooLarge, fmt.Sprintf("The request body is larger than %d bytes.", most))
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return nil, errSlowBody

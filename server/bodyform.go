@@ -15,10 +15,10 @@ import (
 )
 
 var (
-	errFormUTF8      = detailError{http.StatusBadRequest, "Form parse error - the text is not UTF-8"}
-	errNoBoundary    = detailError{http.StatusBadRequest, "Multipart form parse error - Invalid boundary in multipart: None"}
-	errMultipart     = detailError{http.StatusBadRequest, "Multipart form parse error - the body is malformed or ends early"}
-	errMultipartUTF8 = detailError{http.StatusBadRequest, "Multipart form parse error - the text is not UTF-8"}
+	errFormUTF8      = newDetail(http.StatusBadRequest, "Form parse error - the text is not UTF-8")
+	errNoBoundary    = newDetail(http.StatusBadRequest, "Multipart form parse error - Invalid boundary in multipart: None")
+	errMultipart     = newDetail(http.StatusBadRequest, "Multipart form parse error - the body is malformed or ends early")
+	errMultipartUTF8 = newDetail(http.StatusBadRequest, "Multipart form parse error - the text is not UTF-8")
 )
 
 // formFields reads a URL-encoded form as Python does: only & separates fields, a field may lack its value, and a % that

@@ -42,7 +42,7 @@ func jsonFields(data []byte) (map[string]value, error) {
 }
 
 func jsonError(what string) error {
-	return detailError{http.StatusBadRequest, "JSON parse error - " + what}
+	return newDetail(http.StatusBadRequest, "JSON parse error - "+what)
 }
 
 // pythonType is Python's name for the type of a JSON value that is no object.

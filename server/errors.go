@@ -14,13 +14,15 @@ import (
 	"github.com/rollbook/rollbook/repository"
 )
 
-// retryAfter is how many seconds a client is asked to wait when the server or its database is busy or away.
-const retryAfter = "1"
-
 // detailError is a problem of the request as a whole.
 type detailError struct {
-	status int
-	detail string
+	status     int
+	detail     string
+	retryAfter int // seconds that the client is asked to wait; 0 says nothing about it
+}
+
+func newDetail(status int, detail string) detailError {
+	return detailError{status: status, detail: detail}
 }
 
 func (e detailError) Error() string { return e.detail }
@@ -33,20 +35,23 @@ func (e fieldErrors) Error() string { return fmt.Sprintf("%d fields are wrong", 
 // nonField is the name under which DRF puts the problems that belong to no field.
 const nonField = "non_field_errors"
 
-var (
-	errNoCredentials   = detailError{http.StatusUnauthorized, "Authentication credentials were not provided."}
-	errTokenMissing    = detailError{http.StatusUnauthorized, "Invalid token header. No credentials provided."}
-	errTokenSpaces     = detailError{http.StatusUnauthorized, "Invalid token header. Token string should not contain spaces."}
-	errTokenCharacters = detailError{http.StatusUnauthorized, "Invalid token header. Token string should not contain invalid characters."}
-	errTokenInvalid    = detailError{http.StatusUnauthorized, "Invalid token."}
-	errNotOwner        = detailError{http.StatusForbidden, "You do not have permission to perform this action."}
-	errNotFound        = detailError{http.StatusNotFound, "Not found."}
-	errSlowBody        = detailError{http.StatusRequestTimeout, "The request body did not arrive in time."}
-	errUnreadableBody  = detailError{http.StatusBadRequest, "The request body could not be read."}
-	errUnavailable     = detailError{http.StatusServiceUnavailable, "Service temporarily unavailable, try again later."}
-	errInternal        = detailError{http.StatusInternalServerError, "A server error occurred."}
+// UsernameTaken says that another account has the username.
+const UsernameTaken = "A user with that username already exists."
 
-	errUsernameTaken = fieldErrors{"username": {"A user with that username already exists."}}
+var (
+	errNoCredentials   = newDetail(http.StatusUnauthorized, "Authentication credentials were not provided.")
+	errTokenMissing    = newDetail(http.StatusUnauthorized, "Invalid token header. No credentials provided.")
+	errTokenSpaces     = newDetail(http.StatusUnauthorized, "Invalid token header. Token string should not contain spaces.")
+	errTokenCharacters = newDetail(http.StatusUnauthorized, "Invalid token header. Token string should not contain invalid characters.")
+	errTokenInvalid    = newDetail(http.StatusUnauthorized, "Invalid token.")
+	errNotOwner        = newDetail(http.StatusForbidden, "You do not have permission to perform this action.")
+	errNotFound        = newDetail(http.StatusNotFound, "Not found.")
+	errSlowBody        = newDetail(http.StatusRequestTimeout, "The request body did not arrive in time.")
+	errUnreadableBody  = newDetail(http.StatusBadRequest, "The request body could not be read.")
+	errUnavailable     = detailError{http.StatusServiceUnavailable, "Service temporarily unavailable, try again later.", 1}
+	errInternal        = newDetail(http.StatusInternalServerError, "A server error occurred.")
+
+	errUsernameTaken = fieldErrors{"username": {UsernameTaken}}
 )
 
 var (
@@ -75,25 +80,24 @@ func (s *Server) writeError(err error, c echo.Context) {
 	if c.Response().Committed {
 		return
 	}
-	status, body := s.answer(err, c)
-	throttled, _ := errors.AsType[throttledError](err)
+	detail, body := answer(err, c.Request().Method)
 	header := c.Response().Header()
-	switch status {
+	switch detail.status {
 	case http.StatusUnauthorized:
 		header.Set(echo.HeaderWWWAuthenticate, "Token")
 	case http.StatusMethodNotAllowed:
 		header.Set(echo.HeaderAllow, s.allowed(c))
-	case http.StatusServiceUnavailable:
-		header.Set(echo.HeaderRetryAfter, retryAfter)
-	case http.StatusTooManyRequests:
-		header.Set(echo.HeaderRetryAfter, strconv.Itoa(throttled.seconds()))
 	}
-	if err := c.JSON(status, body); err != nil {
+	if detail.retryAfter > 0 {
+		header.Set(echo.HeaderRetryAfter, strconv.Itoa(detail.retryAfter))
+	}
+	if err := c.JSON(detail.status, body); err != nil {
 		s.log.LogAttrs(c.Request().Context(), slog.LevelWarn, "answer not sent", slog.Any("error", err))
 	}
 }
 
-func (s *Server) answer(err error, c echo.Context) (status int, body any) {
+// answer is what an error is to the client, and the body that says so.
+func answer(err error, method string) (detail detailError, body any) {
 	for _, a := range answers {
 		if errors.Is(err, a.is) {
 			err = a.answer
@@ -101,20 +105,17 @@ func (s *Server) answer(err error, c echo.Context) (status int, body any) {
 		}
 	}
 	if fields, ok := errors.AsType[fieldErrors](err); ok {
-		return http.StatusBadRequest, fields
+		return newDetail(http.StatusBadRequest, fields.Error()), fields
 	}
 	detail, ok := errors.AsType[detailError](err)
-	throttled, early := errors.AsType[throttledError](err)
 	switch {
 	case ok:
-	case early:
-		detail = throttled.answer()
 	case errors.Is(err, echo.ErrMethodNotAllowed):
-		detail = detailError{http.StatusMethodNotAllowed, fmt.Sprintf("Method %q not allowed.", c.Request().Method)}
+		detail = newDetail(http.StatusMethodNotAllowed, fmt.Sprintf("Method %q not allowed.", method))
 	default:
 		detail = errInternal
 	}
-	return detail.status, map[string]string{"detail": detail.detail}
+	return detail, map[string]string{"detail": detail.detail}
 }
 
 // allowed returns the methods that the path of a request has: those of the contract, or what Echo knows of others.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
 	"strings"
 
 	"github.com/getkin/kin-openapi/openapi3filter"
@@ -22,7 +23,7 @@ const paramID = "id"
 // caller is who calls an operation.
 type caller struct {
 	request string          // its id
-	address string          // the client's
+	address netip.Addr      // the client's
 	client  string          // what the client calls itself
 	user    repository.User // nobody where the operation is open
 	token   uuid.UUID
@@ -50,7 +51,7 @@ func (s *Server) guard(op *operation) echo.MiddlewareFunc {
 				client:  strings.ToValidUTF8(c.Request().UserAgent(), "\uFFFD"),
 			}
 			if op.registers && s.closed != "" {
-				return detailError{http.StatusForbidden, s.closed}
+				return newDetail(http.StatusForbidden, s.closed)
 			}
 			if !op.open {
 				if err := s.authenticate(c.Request(), &by); err != nil {

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/rollbook/rollbook/password"
 	"github.com/rollbook/rollbook/repository"
 )
@@ -35,22 +37,14 @@ const (
 	registrationWindow = time.Hour
 )
 
-// throttledError means that an attempt came too early, by that much.
-type throttledError time.Duration
-
-// seconds is how long to wait, in whole seconds and at least one.
-func (e throttledError) seconds() int { return max(1, int(math.Ceil(time.Duration(e).Seconds()))) }
-
-func (e throttledError) Error() string {
-	unit := "seconds"
-	if e.seconds() == 1 {
+// throttled says that an attempt came too early, by that much.
+func throttled(wait time.Duration) detailError {
+	seconds, unit := max(1, int(math.Ceil(wait.Seconds()))), "seconds"
+	if seconds == 1 {
 		unit = "second"
 	}
-	return fmt.Sprintf("Request was throttled. Expected available in %d %s.", e.seconds(), unit)
-}
-
-func (e throttledError) answer() detailError {
-	return detailError{http.StatusTooManyRequests, e.Error()}
+	text := fmt.Sprintf("Request was throttled. Expected available in %d %s.", seconds, unit)
+	return detailError{http.StatusTooManyRequests, text, seconds}
 }
 
 // admitLogin takes a place for one try of an account's password, before anything is looked at. The keys are those of the
@@ -59,19 +53,28 @@ func (s *Server) admitLogin(ctx context.Context, username string) (keys [][]byte
 	if s.throttle.Failures == 0 && s.throttle.PerAccount == 0 && s.throttle.PerAddress == 0 {
 		return nil, nil // there are no queues
 	}
-	address := callerOf(ctx).address
+	network := networkOf(callerOf(ctx).address)
 	places := []repository.Place{
 		{
-			Key:  s.throttles.Key("login", username, address),
+			Key:  s.throttles.Key("login", username, network),
 			Most: s.throttle.Failures, Backoff: s.throttle.Backoff, BackoffMax: s.throttle.BackoffMax,
 		},
 		{Key: s.throttles.Key("account", username), Most: s.throttle.PerAccount, Window: accountWindow},
-		{Key: s.throttles.Key("address", address), Most: s.throttle.PerAddress, Window: addressWindow},
+		{Key: s.throttles.Key("address", network), Most: s.throttle.PerAddress, Window: addressWindow},
 	}
 	for _, place := range places {
 		keys = append(keys, place.Key)
 	}
-	return keys, s.admit(ctx, places...)
+	wait, err := s.take(ctx, places...)
+	if err != nil || wait == 0 {
+		return keys, err
+	}
+	user, err := s.users.ByUsername(ctx, username) // for the line alone: the answer does not depend on it
+	if err != nil && !errors.Is(err, repository.ErrNotFound) {
+		return nil, err
+	}
+	s.audit(ctx, EventThrottled, user.ID)
+	return nil, throttled(wait)
 }
 
 // admitRegistration takes a place for one registration.
@@ -79,21 +82,21 @@ func (s *Server) admitRegistration(ctx context.Context) error {
 	if s.throttle.Registrations == 0 {
 		return nil
 	}
-	return s.admit(ctx, repository.Place{
-		Key:  s.throttles.Key("registration", callerOf(ctx).address),
+	wait, err := s.take(ctx, repository.Place{
+		Key:  s.throttles.Key("registration", networkOf(callerOf(ctx).address)),
 		Most: s.throttle.Registrations, Window: registrationWindow,
 	})
+	if err != nil || wait == 0 {
+		return err
+	}
+	s.audit(ctx, EventThrottled, uuid.Nil)
+	return throttled(wait)
 }
 
-// admit takes the places that are limited.
-func (s *Server) admit(ctx context.Context, places ...repository.Place) error {
+// take takes the places that are limited, or returns how long to wait for them.
+func (s *Server) take(ctx context.Context, places ...repository.Place) (wait time.Duration, err error) {
 	unlimited := func(p repository.Place) bool { return p.Most == 0 }
-	wait, err := s.throttles.Take(ctx, slices.DeleteFunc(places, unlimited)...)
-	if err == nil && wait > 0 {
-		s.audit(ctx, eventThrottled, callerOf(ctx).user.ID)
-		return throttledError(wait)
-	}
-	return err
+	return s.throttles.Take(ctx, slices.DeleteFunc(places, unlimited)...)
 }
 
 // succeeded forgets the failures of a pair of account and address.
@@ -115,12 +118,11 @@ func (s *Server) unanswered(ctx context.Context, keys [][]byte, why error) error
 }
 
 // clientAddress returns whom a request came from: the last address of X-Forwarded-For, read from the right, that is not
-// one of a trusted proxy; without trusted proxies, the one that is connected. Addresses of IPv6 count by the /64 that a
-// household or school has.
-func clientAddress(r *http.Request, trusted []netip.Prefix) string {
+// one of a trusted proxy; without trusted proxies, the one that is connected. It is the zero address where that has none.
+func clientAddress(r *http.Request, trusted []netip.Prefix) netip.Addr {
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
-		return r.RemoteAddr // no network that has addresses
+		return netip.Addr{} // no network that has addresses
 	}
 	address := peer.Addr().Unmap()
 	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
@@ -131,8 +133,14 @@ func clientAddress(r *http.Request, trusted []netip.Prefix) string {
 		}
 		address = hop.Unmap().WithZone("")
 	}
-	const network = 64
-	if prefix, err := address.Prefix(network); err == nil && address.Is6() {
+	return address
+}
+
+// networkOf is what attempts from an address count for: the address, and in IPv6 the /56 that a household is commonly
+// given (RFC 6177), since whoever has one may use all its addresses.
+func networkOf(address netip.Addr) string {
+	const household = 56
+	if prefix, err := address.Prefix(household); err == nil && address.Is6() {
 		return prefix.String()
 	}
 	return address.String()

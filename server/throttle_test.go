@@ -97,7 +97,10 @@ func TestLimitsOfLogins(t *testing.T) {
 			patient, func(int) string { return "192.0.2.1" }, func(int) string { return "nobody" }, 5,
 		},
 		"a network of IPv6": {
-			patient, func(i int) string { return fmt.Sprintf("2001:db8::%x", i) }, func(int) string { return "nobody" }, 5,
+			patient, func(i int) string { return fmt.Sprintf("2001:db8:0:a%02x::%x", i, i) }, func(int) string { return "nobody" }, 5,
+		},
+		"a network of IPv6, for every account": {
+			server.Throttle{PerAddress: 9}, func(i int) string { return fmt.Sprintf("2001:db8:0:a%02x::%x", i, i) }, func(i int) string { return fmt.Sprint("u", i) }, 9,
 		},
 		"an account, from everywhere": {
 			server.Throttle{PerAccount: 7}, func(i int) string { return fmt.Sprintf("192.0.2.%d", i) }, func(int) string { return "nobody" }, 7,
@@ -195,6 +198,7 @@ func TestForgedAddresses(t *testing.T) {
 		"behind two proxies":             {"127.0.0.0/8,10.0.0.0/8", func(i int) string { return fmt.Sprintf("6.6.6.6, 192.0.2.%d, 10.0.0.%d", i, i) }, false},
 		"nonsense in the header":         {"127.0.0.0/8", func(i int) string { return fmt.Sprintf("192.0.2.%d, nonsense%d", i, i) }, true},
 		"an address of IPv4 in IPv6":     {"127.0.0.0/8", func(i int) string { return "::ffff:192.0.2.1"[(i%2)*7:] }, true},
+		"neighbours of IPv6":             {"127.0.0.0/8", func(i int) string { return fmt.Sprintf("2001:db8:0:%x00::1", i) }, false},
 		"told apart":                     {"127.0.0.0/8", func(i int) string { return fmt.Sprintf("192.0.2.%d", i) }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -234,7 +238,7 @@ func TestBusyIsNoFailure(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c.Throttle, c.Throttles = server.Throttle{Failures: 2, Backoff: time.Hour, BackoffMax: time.Hour, PerAccount: 4, PerAddress: 4}, queues
+		c.Throttle, c.Throttles = server.Throttle{Failures: 2, Backoff: time.Hour, BackoffMax: time.Hour, PerAccount: 3, PerAddress: 3}, queues
 		c.Hasher = password.New(password.Options{
 			Params: password.Params{Memory: 64 << 10, Time: 12, Threads: 1}, Slots: 1, Wait: 10 * time.Millisecond,
 		})

@@ -27,7 +27,7 @@ func (s *Server) LogIn(ctx context.Context, req gen.LogInRequestObject) (gen.Log
 		key, err = s.signIn(ctx, user)
 	}
 	if errors.Is(err, errBadCredentials) {
-		s.audit(ctx, eventRefused, user.ID)
+		s.audit(ctx, EventRefused, user.ID)
 		wait(ctx, began.Add(s.refuseAfter))
 		return nil, err
 	}
@@ -69,7 +69,7 @@ func (s *Server) signIn(ctx context.Context, user repository.User) (key string, 
 	if err != nil {
 		return "", err
 	}
-	s.audit(ctx, eventSignedIn, user.ID, slog.String("token", token.ID.String()))
+	s.audit(ctx, EventSignedIn, user.ID, TokenAttr(token.ID))
 	return key, nil
 }
 
@@ -103,7 +103,7 @@ func (s *Server) LogOut(ctx context.Context, _ gen.LogOutRequestObject) (gen.Log
 	if err := s.tokens.Delete(ctx, by.user.ID, by.token); err != nil && !errors.Is(err, repository.ErrNotFound) {
 		return nil, err
 	}
-	s.audit(ctx, eventTokenRevoked, by.user.ID, slog.String("token", by.token.String()))
+	s.audit(ctx, EventTokenRevoked, by.user.ID, TokenAttr(by.token))
 	return gen.LogOut204Response{}, nil
 }
 
@@ -125,7 +125,7 @@ func (s *Server) RevokeToken(ctx context.Context, req gen.RevokeTokenRequestObje
 	if err := s.tokens.Delete(ctx, req.Id, req.TokenId); err != nil {
 		return nil, err
 	}
-	s.audit(ctx, eventTokenRevoked, req.Id, slog.String("token", req.TokenId.String()))
+	s.audit(ctx, EventTokenRevoked, req.Id, TokenAttr(req.TokenId))
 	return gen.RevokeToken204Response{}, nil
 }
 
@@ -134,7 +134,7 @@ func (s *Server) RevokeTokens(ctx context.Context, req gen.RevokeTokensRequestOb
 	if err := s.tokens.DeleteAll(ctx, req.Id); err != nil {
 		return nil, err
 	}
-	s.audit(ctx, eventTokensRevoked, req.Id)
+	s.audit(ctx, EventTokensRevoked, req.Id)
 	return gen.RevokeTokens204Response{}, nil
 }
 

@@ -19,16 +19,17 @@ func (s *Server) RegisterUser(ctx context.Context, req gen.RegisterUserRequestOb
 	if err := s.admitRegistration(ctx); err != nil {
 		return nil, err
 	}
-	user := newUser(req.JSONBody)
+	r := req.JSONBody
+	user := NewUser(r.Username, orEmpty(r.FirstName), orEmpty(r.LastName), orEmpty(r.Email))
 	var err error
-	if user.Password, err = s.hasher.Encode(ctx, req.JSONBody.Password); err != nil {
+	if user.Password, err = s.hasher.Encode(ctx, r.Password); err != nil {
 		return nil, err
 	}
 	token, key := repository.NewToken(user.ID, callerOf(ctx).client)
 	if err := s.users.Create(ctx, user, token); err != nil {
 		return nil, err
 	}
-	s.audit(ctx, eventRegistered, user.ID)
+	s.audit(ctx, EventRegistered, user.ID)
 	return gen.RegisterUser201JSONResponse{
 		Id: user.ID, Username: user.Username, FirstName: user.FirstName, LastName: user.LastName, Email: user.Email,
 		AuthToken: key,
@@ -82,7 +83,7 @@ func (s *Server) ChangePassword(ctx context.Context, req gen.ChangePasswordReque
 	}
 	err = s.changePassword(ctx, by, req.JSONBody)
 	if errors.Is(err, errCurrentPassword) {
-		s.audit(ctx, eventRefused, by.user.ID)
+		s.audit(ctx, EventRefused, by.user.ID)
 		return nil, err
 	}
 	if err != nil {
@@ -91,7 +92,7 @@ func (s *Server) ChangePassword(ctx context.Context, req gen.ChangePasswordReque
 	if err := s.succeeded(ctx, places); err != nil {
 		return nil, err
 	}
-	s.audit(ctx, eventPasswordChanged, by.user.ID)
+	s.audit(ctx, EventPasswordChanged, by.user.ID)
 	return gen.ChangePassword204Response{}, nil
 }
 
@@ -123,11 +124,10 @@ func toChanges(u *gen.UserUpdate) repository.UserChanges {
 	return repository.UserChanges{FirstName: u.FirstName, LastName: u.LastName, Email: u.Email}
 }
 
-// newUser returns an active account as a registration wants it, with an id of its own and no password yet.
-func newUser(r *gen.UserRegistration) repository.User {
+// NewUser returns an active account of canonical fields, with an id of its own and no password yet.
+func NewUser(username, firstName, lastName, email string) repository.User {
 	return repository.User{
-		ID: uuid.New(), Username: r.Username, FirstName: orEmpty(r.FirstName), LastName: orEmpty(r.LastName),
-		Email: LowerDomain(orEmpty(r.Email)), IsActive: true,
+		ID: uuid.New(), Username: username, FirstName: firstName, LastName: lastName, Email: lowerDomain(email), IsActive: true,
 	}
 }
 
@@ -138,8 +138,8 @@ func orEmpty(text *string) string {
 	return *text
 }
 
-// LowerDomain lower-cases what stands behind the last @ of an email address, by Unicode's full rules, as Python does.
-func LowerDomain(email string) string {
+// lowerDomain lower-cases what stands behind the last @ of an email address, by Unicode's full rules, as Python does.
+func lowerDomain(email string) string {
 	at := strings.LastIndexByte(email, '@') + 1
 	return email[:at] + cases.Lower(language.Und).String(email[at:])
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/netip"
 	"net/url"
 	"os"
@@ -52,6 +53,8 @@ type database struct {
 
 // cli is the command line; each field's tags name its flag, its environment variable and its default.
 type cli struct {
+	LogFormat string `env:"LOG_FORMAT" enum:"text,json" placeholder:"text|json" default:"text" help:"How the log is written. Default: ${default}."`
+
 	Serve   serve      `cmd:"" help:"Migrate the database and serve the API."`
 	Migrate migrate    `cmd:"" help:"Bring the database to the version that this release needs, and end."`
 	User    userCmd    `cmd:"" help:"Look after accounts, also while the server runs."`
@@ -63,7 +66,6 @@ type serve struct {
 	database
 	Addr           string         `env:"ADDR" placeholder:"HOST:PORT" default:"127.0.0.1:8000" help:"The address to listen on. Default: ${default}."`
 	TrustedProxies []netip.Prefix `env:"TRUSTED_PROXIES" placeholder:"CIDR,…" help:"The networks of the proxies in front, whose X-Forwarded-For is believed. Default: none."`
-	LogFormat      string         `env:"LOG_FORMAT" enum:"text,json" placeholder:"text|json" default:"text" help:"How the log is written. Default: ${default}."`
 	Access         access         `embed:""`
 	Passwords      passwords      `embed:""`
 	Lifetimes      lifetimes      `embed:""`
@@ -106,8 +108,6 @@ func (s serve) Validate() error {
 		return fmt.Errorf("--password-min-length must be from %d to %d", password.MinLength, maxPassword)
 	case s.Passwords.RefuseAfter < 0 || s.Passwords.RefuseAfter > maxRefuseAfter:
 		return fmt.Errorf("--login-refuse-after must be from 0 to %s", maxRefuseAfter)
-	case s.Lifetimes.Idle < 0 || s.Lifetimes.Absolute < 0:
-		return errors.New("--token-idle-ttl and --token-ttl must not be less than 0")
 	case min(s.Throttle.Failures, s.Throttle.PerAccount, s.Throttle.PerAddress, s.Throttle.Registrations) < 0:
 		return errors.New("--login-throttle, --login-per-account, --login-per-address and --register-throttle must not be less than 0")
 	case s.Access.Closed == "":
@@ -116,6 +116,14 @@ func (s serve) Validate() error {
 		return errors.New("--cors-origins must be as in https://example.org, without a path, or *")
 	case s.Throttle.Backoff <= 0 || s.Throttle.BackoffMax < s.Throttle.Backoff:
 		return errors.New("--login-backoff must be more than 0, and --login-backoff-max not less than that")
+	}
+	return s.Lifetimes.Validate()
+}
+
+// Validate refuses what makes no sense.
+func (l lifetimes) Validate() error {
+	if l.Idle < 0 || l.Absolute < 0 {
+		return errors.New("--token-idle-ttl and --token-ttl must not be less than 0")
 	}
 	return nil
 }
@@ -136,16 +144,18 @@ type migrate struct{ database }
 
 type versionCmd struct{}
 
-// output is where the commands write: results, and what happens meanwhile; and where they read passwords.
+// output is where the commands write: results, what is said to who watches, and the log; and where they read passwords.
 type output struct {
-	out, log io.Writer
+	out, err io.Writer
+	log      *slog.Logger
 	in       *os.File
 }
 
 // run reads the command line and the environment and does what they say.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	exited := false
-	parser, err := kong.New(&cli{},
+	var c cli
+	parser, err := kong.New(&c,
 		kong.Name("rollbook"),
 		kong.Description("A server for accounts and the tokens their clients carry."),
 		kong.Writers(stdout, stderr),
@@ -166,7 +176,15 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return fmt.Errorf("%w (see rollbook --help)", err)
 	}
 	command.BindTo(ctx, (*context.Context)(nil))
-	return command.Run(output{out: stdout, log: stderr, in: os.Stdin})
+	return command.Run(output{out: stdout, err: stderr, log: newLog(stderr, c.LogFormat), in: os.Stdin})
+}
+
+// newLog returns a log in the format text or json.
+func newLog(to io.Writer, format string) *slog.Logger {
+	if format == "json" {
+		return slog.New(slog.NewJSONHandler(to, nil))
+	}
+	return slog.New(slog.NewTextHandler(to, nil))
 }
 
 // Run prints the version.

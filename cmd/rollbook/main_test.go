@@ -46,16 +46,18 @@ func exitCode(err error) int {
 
 // process is a running server.
 type process struct {
-	cmd  *exec.Cmd
-	base string
-	log  *testserver.Log
+	cmd     *exec.Cmd
+	base    string
+	log     *testserver.Log
+	secrets *testserver.Secrets
 }
 
-// start runs `rollbook serve` on a free port and waits for its start message.
+// start runs `rollbook serve` on a free port and waits for its start message. In what it prints there may be no secret.
 func start(t *testing.T, address string, env ...string) process {
 	t.Helper()
 	cmd := program(t, append(env, "ADDR=127.0.0.1:0", "DATABASE_URL="+address), "serve")
-	log := &testserver.Log{}
+	log, secrets := &testserver.Log{}, &testserver.Secrets{}
+	t.Cleanup(func() { secrets.Check(t, log.String()) })
 	cmd.Stderr = log
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -68,7 +70,7 @@ func start(t *testing.T, address string, env ...string) process {
 	for lines.Scan() {
 		if words := strings.Fields(lines.Text()); len(words) == 2 && words[0] == "API" {
 			go func() { _, _ = io.Copy(log, out) }() // until the process ends
-			return process{cmd, strings.TrimSuffix(words[1], "/api/v1/"), log}
+			return process{cmd, strings.TrimSuffix(words[1], "/api/v1/"), log, secrets}
 		}
 	}
 	t.Fatalf("it ended without saying where it serves: %v", cmd.Wait())
@@ -78,6 +80,7 @@ func start(t *testing.T, address string, env ...string) process {
 // send sends JSON and returns the answer's status and members.
 func (p process) send(t *testing.T, method, path, token, body string) (int, map[string]any) {
 	t.Helper()
+	p.secrets.Add([]byte(body))
 	req, err := http.NewRequestWithContext(t.Context(), method, p.base+path, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
@@ -91,9 +94,14 @@ func (p process) send(t *testing.T, method, path, token, body string) (int, map[
 		t.Fatal(err)
 	}
 	defer func() { _ = resp.Body.Close() }()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.secrets.Add(text)
 	var members map[string]any
 	if resp.StatusCode != http.StatusNoContent {
-		if err := json.NewDecoder(resp.Body).Decode(&members); err != nil {
+		if err := json.Unmarshal(text, &members); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -138,11 +146,6 @@ func TestAcknowledgedIsKept(t *testing.T) {
 		}
 		if err := second.cmd.Wait(); err != nil {
 			t.Errorf("told to end: %v", err)
-		}
-		for _, secret := range []string{testserver.Password, "argon2id", tokens[0], tokens[1]} {
-			if strings.Contains(first.log.String()+second.log.String(), secret) {
-				t.Errorf("it has printed %s", secret)
-			}
 		}
 	})
 }

@@ -31,9 +31,9 @@ func (passwordSource) read(o output) (string, error) {
 	}
 	var typed [2]string
 	for i, prompt := range []string{"Password: ", "Again: "} {
-		_, _ = fmt.Fprint(o.log, prompt) // a prompt that cannot be shown does not keep from typing
+		_, _ = fmt.Fprint(o.err, prompt) // a prompt that cannot be shown does not keep from typing
 		text, err := term.ReadPassword(fd)
-		_, _ = fmt.Fprintln(o.log)
+		_, _ = fmt.Fprintln(o.err)
 		if err != nil {
 			return "", fmt.Errorf("read the password: %w", err)
 		}

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"log/slog"
 	"net"
 
 	"github.com/rollbook/rollbook/password"
@@ -20,7 +18,6 @@ func (s serve) Run(ctx context.Context, o output) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	log := newLog(o.log, s.LogFormat)
 	throttles, err := db.Throttles(ctx)
 	if err != nil {
 		return err
@@ -37,7 +34,7 @@ func (s serve) Run(ctx context.Context, o output) (err error) {
 		Closed:          s.Access.closed(),
 		OwnProfilesOnly: s.Access.Profiles == "own",
 		Origins:         s.Access.Origins,
-		Log:             log,
+		Log:             o.log,
 	})
 	if err != nil {
 		return err
@@ -51,15 +48,7 @@ func (s serve) Run(ctx context.Context, o output) (err error) {
 		version, base, base, db.Name(), len(applied)); err != nil {
 		return err
 	}
-	return server.Serve(ctx, listener, handler, server.DefaultTimeouts, log)
-}
-
-// newLog returns a log in the format text or json.
-func newLog(to io.Writer, format string) *slog.Logger {
-	if format == "json" {
-		return slog.New(slog.NewJSONHandler(to, nil))
-	}
-	return slog.New(slog.NewTextHandler(to, nil))
+	return server.Serve(ctx, listener, handler, server.DefaultTimeouts, o.log)
 }
 
 // closed is what is said to who wants to register, and empty where they may.

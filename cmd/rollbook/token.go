@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/rollbook/rollbook/repository"
+	"github.com/rollbook/rollbook/server"
 )
 
 type tokenCmd struct {
@@ -19,7 +20,11 @@ type tokenCmd struct {
 type tokenList struct {
 	account
 	formatted
+	Lifetimes lifetimes `embed:""`
 }
+
+// Validate refuses what makes no sense.
+func (c tokenList) Validate() error { return c.Lifetimes.Validate() }
 
 type tokenRevoke struct {
 	account
@@ -30,7 +35,7 @@ type tokenRevoke struct {
 // Run lists tokens.
 func (c tokenList) Run(ctx context.Context, o output) error {
 	return c.with(ctx, func(db *repository.DB, user repository.User) error {
-		tokens, err := db.Tokens(repository.Lifetimes{}).Of(ctx, user.ID)
+		tokens, err := db.Tokens(repository.Lifetimes(c.Lifetimes)).Of(ctx, user.ID)
 		if err != nil {
 			return err
 		}
@@ -50,7 +55,7 @@ func (c tokenRevoke) Run(ctx context.Context, o output) error {
 			if err := tokens.DeleteAll(ctx, user.ID); err != nil {
 				return err
 			}
-			o.audit("all tokens revoked", user.ID)
+			o.audit(ctx, server.EventTokensRevoked, user.ID)
 			return nil
 		}
 		if err := tokens.Delete(ctx, user.ID, id); errors.Is(err, repository.ErrNotFound) {
@@ -58,7 +63,7 @@ func (c tokenRevoke) Run(ctx context.Context, o output) error {
 		} else if err != nil {
 			return err
 		}
-		o.audit("token revoked", user.ID)
+		o.audit(ctx, server.EventTokenRevoked, user.ID, server.TokenAttr(id))
 		return nil
 	})
 }

@@ -119,8 +119,8 @@ func find(ctx context.Context, users *repository.Users, name string) (repository
 }
 
 // audit writes the line that the server writes when such a thing happens by HTTP.
-func (o output) audit(event string, id uuid.UUID) {
-	slog.New(slog.NewTextHandler(o.log, nil)).Info("audit", "event", event, "account", id, "address", "command line")
+func (o output) audit(ctx context.Context, event server.Event, id uuid.UUID, more ...slog.Attr) {
+	server.Audit(ctx, o.log, event, id, "command line", more...)
 }
 
 // Run makes an account.
@@ -137,10 +137,7 @@ func (c userCreate) Run(ctx context.Context, o output) error {
 	if err != nil {
 		return err
 	}
-	user := repository.User{
-		ID: uuid.New(), Username: fields["username"], FirstName: fields["first_name"], LastName: fields["last_name"],
-		Email: server.LowerDomain(fields["email"]), IsActive: true,
-	}
+	user := server.NewUser(fields["username"], fields["first_name"], fields["last_name"], fields["email"])
 	if plain, ok := fields["password"]; ok {
 		if user.Password, err = password.New(password.Options{}).Encode(ctx, plain); err != nil {
 			return err
@@ -149,12 +146,12 @@ func (c userCreate) Run(ctx context.Context, o output) error {
 	return c.with(ctx, func(db *repository.DB) error {
 		err := db.Users().Create(ctx, user)
 		if errors.Is(err, repository.ErrUsernameTaken) {
-			return wrongError{"username": {"A user with that username already exists."}}
+			return wrongError{"username": {server.UsernameTaken}}
 		}
 		if err != nil {
 			return err
 		}
-		o.audit("registered", user.ID)
+		o.audit(ctx, server.EventRegistered, user.ID)
 		if user, err = db.Users().ByID(ctx, user.ID); err != nil { // with its times
 			return err
 		}
@@ -221,27 +218,27 @@ func (c userSetPassword) Run(ctx context.Context, o output) error {
 		if err := db.Users().SetPassword(ctx, user.ID, encoded, uuid.Nil); err != nil {
 			return err
 		}
-		o.audit("password changed", user.ID)
+		o.audit(ctx, server.EventPasswordChanged, user.ID)
 		return nil
 	})
 }
 
 // Run activates an account.
 func (c userActivate) Run(ctx context.Context, o output) error {
-	return setActive(ctx, o, c.account, true, "activated")
+	return setActive(ctx, o, c.account, true, server.EventActivated)
 }
 
 // Run deactivates an account.
 func (c userDeactivate) Run(ctx context.Context, o output) error {
-	return setActive(ctx, o, c.account, false, "deactivated")
+	return setActive(ctx, o, c.account, false, server.EventDeactivated)
 }
 
-func setActive(ctx context.Context, o output, a account, active bool, event string) error {
+func setActive(ctx context.Context, o output, a account, active bool, event server.Event) error {
 	return a.with(ctx, func(db *repository.DB, user repository.User) error {
 		if err := db.Users().SetActive(ctx, user.ID, active); err != nil {
 			return err
 		}
-		o.audit(event, user.ID)
+		o.audit(ctx, event, user.ID)
 		return nil
 	})
 }
@@ -255,7 +252,7 @@ func (c userDelete) Run(ctx context.Context, o output) error {
 		if err := db.Users().Delete(ctx, user.ID); err != nil {
 			return err
 		}
-		o.audit("deleted", user.ID)
+		o.audit(ctx, server.EventDeleted, user.ID)
 		return nil
 	})
 }
@@ -275,7 +272,7 @@ type shownUser struct {
 func (o output) users(f formatted, users ...repository.User) error {
 	shown := make([]shownUser, len(users))
 	for i, u := range users {
-		shown[i] = shownUser{u.ID, u.Username, u.FirstName, u.LastName, u.Email, u.IsActive, u.Password != "", u.CreatedAt.UTC()}
+		shown[i] = shownUser{u.ID, u.Username, u.FirstName, u.LastName, u.Email, u.IsActive, password.IsSet(u.Password), u.CreatedAt.UTC()}
 	}
 	return printRows(o.out, f, []string{"ID", "USERNAME", "NAME", "EMAIL", "ACTIVE", "PASSWORD", "CREATED"}, shown, func(u shownUser) []string {
 		return []string{

@@ -9,15 +9,29 @@ import (
 	"time"
 
 	"github.com/rollbook/rollbook/test/testdb"
+	"github.com/rollbook/rollbook/test/testserver"
 )
 
-// invoke runs a command with a standard input and returns its output, and what it says to people.
+// invoke runs a command with a standard input and returns its output, and what it says to people. No secret may be in it.
 func invoke(t *testing.T, address, stdin string, args ...string) (stdout, stderr string, code int) {
 	t.Helper()
-	cmd := program(t, []string{"DATABASE_URL=" + address}, args...)
+	return invokeWith(t, []string{"DATABASE_URL=" + address}, stdin, args...)
+}
+
+// invokeWith is invoke with an environment.
+func invokeWith(t *testing.T, env []string, stdin string, args ...string) (stdout, stderr string, code int) {
+	t.Helper()
+	cmd := program(t, env, args...)
 	var out, log bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &out, &log
 	code = exitCode(cmd.Run())
+	var secrets testserver.Secrets
+	secrets.Check(t, out.String()+log.String())
+	for line := range strings.Lines(stdin) {
+		if line = strings.TrimSpace(line); line != "" && strings.Contains(out.String()+log.String(), line) {
+			t.Errorf("%v prints what it was told: %q", args, line)
+		}
+	}
 	return out.String(), log.String(), code
 }
 
@@ -141,5 +155,61 @@ func TestOperatorsMistakesAreExplained(t *testing.T) {
 	}
 	if shown := must(t, address, "", "user", "list"); strings.Count(shown, "\n") != 2 {
 		t.Errorf("a mistake has made an account:\n%s", shown)
+	}
+}
+
+// What an operator does is in the log as what clients do, in the format that is asked for.
+func TestOperatorsAreAudited(t *testing.T) {
+	t.Parallel()
+	address := testdb.SQLite(t)
+	p := start(t, address, "LOG_FORMAT=json")
+	var id, token string
+	for _, step := range []struct{ event, stdin, args string }{
+		{"registered", "Correct-Horse-9", "user create richard"},
+		{"token revoked", "", "token revoke richard TOKEN"},
+		{"all tokens revoked", "", "token revoke richard --all"},
+		{"password changed", "staple-battery-7", "user set-password richard"},
+		{"deactivated", "", "user deactivate richard"},
+		{"activated", "", "user activate richard"},
+		{"deleted", "", "user delete richard --yes"},
+	} {
+		args := strings.Fields(strings.ReplaceAll(step.args, "TOKEN", token))
+		_, stderr, code := invokeWith(t, []string{"DATABASE_URL=" + address, "LOG_FORMAT=json"}, step.stdin, args...)
+		var line struct{ Msg, Event, Account, Address, Token string }
+		if err := json.Unmarshal([]byte(stderr), &line); code != 0 || err != nil {
+			t.Fatalf("%v: exit code %d, %q, %v", args, code, stderr, err)
+		}
+		if line.Msg != "audit" || line.Event != step.event || line.Address != "command line" || len(line.Account) != 36 ||
+			id != "" && line.Account != id || (line.Token != "") != (step.event == "token revoked") {
+			t.Errorf("%v: %+v", args, line)
+		}
+		if id == "" {
+			id = line.Account
+			p.send(t, "POST", "/api-token-auth/", "", `{"username":"richard","password":"Correct-Horse-9"}`)
+			var tokens []shownToken
+			listed := must(t, address, "", "token", "list", "richard", "--json")
+			if err := json.Unmarshal([]byte(listed), &tokens); err != nil || len(tokens) != 1 {
+				t.Fatalf("tokens %s, %v", listed, err)
+			}
+			token = tokens[0].ID.String()
+		}
+	}
+}
+
+// The list of tokens leaves out what the server would refuse, by the same settings.
+func TestListedTokensAreAlive(t *testing.T) {
+	t.Parallel()
+	address := testdb.SQLite(t)
+	p := start(t, address)
+	p.send(t, "POST", "/api/v1/users/", "", `{"username":"richard","password":"Correct-Horse-9"}`)
+	for env, want := range map[string]int{"A=B": 1, "TOKEN_TTL=1us": 0, "TOKEN_IDLE_TTL=1us": 0, "TOKEN_TTL=1h": 1} {
+		stdout, stderr, _ := invokeWith(t, []string{"DATABASE_URL=" + address, env}, "", "token", "list", "richard", "--json")
+		var tokens []shownToken
+		if err := json.Unmarshal([]byte(stdout), &tokens); err != nil || len(tokens) != want {
+			t.Errorf("%s: %q, %q, want %d tokens", env, stdout, stderr, want)
+		}
+	}
+	if _, stderr, code := invoke(t, address, "", "token", "list", "richard", "--token-ttl=-1s"); code != 1 || !strings.Contains(stderr, "--token-ttl must not be less than 0") {
+		t.Errorf("a negative one: %d, %q", code, stderr)
 	}
 }
