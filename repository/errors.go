@@ -32,9 +32,10 @@ func (db *DB) named(err error) error {
 	return err
 }
 
-// interrupted tells whether a call ended before the database had answered.
+// interrupted tells whether a call ended before the database had answered. A transaction is done before its time where
+// its context has ended.
 func interrupted(err error) bool {
-	for _, target := range []error{context.DeadlineExceeded, context.Canceled, driver.ErrBadConn, sql.ErrConnDone} {
+	for _, target := range []error{context.DeadlineExceeded, context.Canceled, driver.ErrBadConn, sql.ErrConnDone, sql.ErrTxDone} {
 		if errors.Is(err, target) {
 			return true
 		}

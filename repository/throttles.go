@@ -6,6 +6,7 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	mathrand "math/rand/v2"
 	"slices"
@@ -72,6 +73,9 @@ func (t *Throttles) Key(about ...string) []byte {
 	return mac.Sum(nil)
 }
 
+// errFull undoes a transaction that found a queue full.
+var errFull = errors.New("a queue is full")
+
 // Take takes a place in every queue, or in none where one of them is full; then it returns how long until that changes.
 // However many processes ask at once, no queue gives more places than it has.
 func (t *Throttles) Take(ctx context.Context, places ...Place) (wait time.Duration, err error) {
@@ -102,17 +106,17 @@ func (t *Throttles) Take(ctx context.Context, places ...Place) (wait time.Durati
 			}
 			now := tx.NowFunc()
 			if wait = longest(rows, places, now); wait > 0 {
-				return nil
+				return errFull
 			}
 			for i, place := range places {
 				rows[i].take(place, now)
-				if err := tx.Save(&rows[i]).Error; err != nil {
-					return err
-				}
 			}
-			return nil
+			return tx.Clauses(clause.OnConflict{UpdateAll: true}).Create(&rows).Error
 		})
 	})
+	if errors.Is(err, errFull) {
+		return wait, nil
+	}
 	return wait, err
 }
 
