@@ -51,6 +51,7 @@ func openPostgres(address string) (dialect, error) {
 		options:       []goose.ProviderOption{goose.WithLocker(locker)},
 		exclusively:   func(_ context.Context, migrate func() error) error { return migrate() }, // goose holds the lock
 		away:          postgresAway,
+		gaveUp:        postgresGaveUp,
 		usernameTaken: postgresUsernameTaken,
 	}, nil
 }
@@ -85,6 +86,12 @@ func postgresAway(err error) bool {
 		return true
 	}
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || pgconn.SafeToRetry(err)
+}
+
+// postgresGaveUp tells of serialization failures and deadlocks (SQLSTATE 40001 and 40P01).
+func postgresGaveUp(err error) bool {
+	pgErr, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && (pgErr.Code == "40001" || pgErr.Code == "40P01")
 }
 
 func postgresUsernameTaken(err error) bool {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"strings"
 	"time"
 
@@ -39,6 +40,8 @@ type dialect struct {
 	exclusively func(context.Context, func() error) error
 	// away tells whether an error means that the database cannot be used for now.
 	away func(error) bool
+	// gaveUp tells whether a transaction was undone in favour of another.
+	gaveUp func(error) bool
 	// usernameTaken tells whether a violated uniqueness is that of the username.
 	usernameTaken func(error) bool
 }
@@ -109,11 +112,23 @@ func (db *DB) Users() *Users { return &Users{db} }
 // Tokens are the tokens of the database, which live as long as is said here.
 func (db *DB) Tokens(l Lifetimes) *Tokens { return &Tokens{db, l} }
 
-// do runs f within the context and queryTimeout, and names the errors that callers tell apart.
+// The pause before a transaction is run again is random, up to firstPause at first and to twice as much each time.
+const firstPause, longestPause = 10 * time.Millisecond, 200 * time.Millisecond
+
+// do runs f within the context and queryTimeout, and names the errors that callers tell apart. Where the database has
+// given f up in favour of another transaction, nothing of it has happened, and it is run again.
 func (db *DB) do(ctx context.Context, what string, f func(*gorm.DB) error) error {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
-	if err := f(db.gorm.WithContext(ctx)); err != nil {
+	err := f(db.gorm.WithContext(ctx))
+	for most := firstPause; err != nil && db.dialect.gaveUp(err) && ctx.Err() == nil; most = min(2*most, longestPause) {
+		select {
+		case <-time.After(rand.N(most)): //nolint:gosec // when is no secret
+		case <-ctx.Done():
+		}
+		err = f(db.gorm.WithContext(ctx))
+	}
+	if err != nil {
 		return fmt.Errorf("%s: %w", what, db.named(err))
 	}
 	return nil

@@ -60,6 +60,7 @@ func openSQLite(address string) (dialect, error) {
 		migrations:    migrationsOf("sqlite"),
 		exclusively:   fileLock(path + ".lock"),
 		away:          sqliteAway,
+		gaveUp:        func(error) bool { return false }, // writers wait for each other
 		usernameTaken: sqliteUsernameTaken,
 	}, nil
 }

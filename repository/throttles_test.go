@@ -91,29 +91,37 @@ func TestBackoffDoubles(t *testing.T) {
 // Two processes with one database give no more places than there are.
 func TestPlacesAreGivenOnce(t *testing.T) {
 	t.Parallel()
-	testdb.Each(t, func(t *testing.T, address string) {
-		instances := []*repository.Throttles{throttles(t, open(t, address)), throttles(t, open(t, address))}
-		const callers, most = 200, 7
-		var given atomic.Int32
-		var wg sync.WaitGroup
-		for i := range callers {
-			queues := instances[i%2]
-			window := repository.Place{Key: queues.Key("window"), Most: most, Window: time.Hour}
-			backoff := repository.Place{Key: queues.Key("backoff"), Most: most + 1, Backoff: time.Hour, BackoffMax: time.Hour}
-			wg.Go(func() {
-				wait, err := queues.Take(t.Context(), backoff, window)
-				if err != nil {
-					t.Error(err)
-				} else if wait == 0 {
-					given.Add(1)
-				}
-			})
-		}
-		wg.Wait()
-		if given.Load() != most {
-			t.Errorf("%d places were given, want %d", given.Load(), most)
-		}
-	})
+	testdb.Each(t, givePlacesAtOnce)
+}
+
+// Where the database gives transactions up in favour of others, they are run again.
+func TestConflictsAreRetried(t *testing.T) {
+	t.Parallel()
+	givePlacesAtOnce(t, testdb.Postgres(t)+"&default_transaction_isolation=serializable")
+}
+
+func givePlacesAtOnce(t *testing.T, address string) {
+	instances := []*repository.Throttles{throttles(t, open(t, address)), throttles(t, open(t, address))}
+	const callers, most = 200, 7
+	var given atomic.Int32
+	var wg sync.WaitGroup
+	for i := range callers {
+		queues := instances[i%2]
+		window := repository.Place{Key: queues.Key("window"), Most: most, Window: time.Hour}
+		backoff := repository.Place{Key: queues.Key("backoff"), Most: most + 1, Backoff: time.Hour, BackoffMax: time.Hour}
+		wg.Go(func() {
+			wait, err := queues.Take(t.Context(), backoff, window)
+			if err != nil {
+				t.Error(err)
+			} else if wait == 0 {
+				given.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	if given.Load() != most {
+		t.Errorf("%d places were given, want %d", given.Load(), most)
+	}
 }
 
 // Who pauses between failures does not escape the backoff: they are forgotten only that long after the last one.
