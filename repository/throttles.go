@@ -86,37 +86,46 @@ func (t *Throttles) Take(ctx context.Context, places ...Place) (wait time.Durati
 		keys[i] = place.Key
 	}
 	err = t.db.do(ctx, "take a place", func(db *gorm.DB) error {
-		// A flood is turned away by looking, which writes nothing and keeps nobody waiting.
-		var seen []throttle
-		if err := db.Where("key IN ?", keys).Find(&seen).Error; err != nil {
+		return db.Connection(func(db *gorm.DB) error { // one, so that nobody waits for a second one behind the crowd
+			var err error
+			wait, err = takeAll(db.Session(&gorm.Session{NewDB: true}), places, keys)
 			return err
-		}
-		if wait = longest(seen, places, db.NowFunc()); wait > 0 {
-			return nil
-		}
-		if mathrand.IntN(purgeOneIn) == 0 { //nolint:gosec // when is no secret
-			if err := purge(db); err != nil {
-				return err
-			}
-		}
-		return db.Transaction(func(tx *gorm.DB) error {
-			rows, err := lockThrottles(tx, keys)
-			if err != nil {
-				return err
-			}
-			now := tx.NowFunc()
-			if wait = longest(rows, places, now); wait > 0 {
-				return errFull
-			}
-			for i, place := range places {
-				rows[i].take(place, now)
-			}
-			return tx.Clauses(clause.OnConflict{UpdateAll: true}).Create(&rows).Error
 		})
 	})
 	if errors.Is(err, errFull) {
 		return wait, nil
 	}
+	return wait, err
+}
+
+func takeAll(db *gorm.DB, places []Place, keys [][]byte) (wait time.Duration, err error) {
+	// A flood is turned away by looking, which writes nothing and keeps nobody waiting.
+	var seen []throttle
+	if err := db.Where("key IN ?", keys).Find(&seen).Error; err != nil {
+		return 0, err
+	}
+	if wait = longest(seen, places, db.NowFunc()); wait > 0 {
+		return wait, nil
+	}
+	if mathrand.IntN(purgeOneIn) == 0 { //nolint:gosec // when is no secret
+		if err := purge(db); err != nil {
+			return 0, err
+		}
+	}
+	err = db.Transaction(func(tx *gorm.DB) error {
+		rows, err := lockThrottles(tx, keys)
+		if err != nil {
+			return err
+		}
+		now := tx.NowFunc()
+		if wait = longest(rows, places, now); wait > 0 {
+			return errFull
+		}
+		for i, place := range places {
+			rows[i].take(place, now)
+		}
+		return tx.Clauses(clause.OnConflict{UpdateAll: true}).Create(&rows).Error
+	})
 	return wait, err
 }
 
