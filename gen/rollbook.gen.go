@@ -133,6 +133,53 @@ type PasswordChangeErrors struct {
 	NonFieldErrors *Messages `json:"non_field_errors,omitempty"`
 }
 
+// PasswordSetting What is needed to set a password with a one-time code.
+type PasswordSetting struct {
+	// Code The code: 16 letters and digits. Case, hyphens and spaces do not count, and O, I and L count as 0, 1 and 1.
+	//
+	//
+	// Example: 7KQ4-M2XC-9TRH-V0EN
+	Code string `json:"code"`
+
+	// NewPassword The password from now on, taken as it is.
+	//
+	// Example: staple-battery-horse-correct
+	NewPassword string `json:"new_password"`
+
+	// Username The account's username.
+	//
+	// Example: richard
+	Username string `json:"username"`
+}
+
+// PasswordSettingErrors What is wrong with the setting of a password.
+type PasswordSettingErrors struct {
+	// Code What is wrong with one field, for people to read.
+	//
+	// Example: ["This field is required."]
+	Code *Messages `json:"code,omitempty"`
+
+	// Detail Why the body could not be read. No other member is there then.
+	//
+	// Example: JSON parse error - unexpected end of JSON input
+	Detail *string `json:"detail,omitempty"`
+
+	// NewPassword What is wrong with one field, for people to read.
+	//
+	// Example: ["This field is required."]
+	NewPassword *Messages `json:"new_password,omitempty"`
+
+	// NonFieldErrors What is wrong with one field, for people to read.
+	//
+	// Example: ["This field is required."]
+	NonFieldErrors *Messages `json:"non_field_errors,omitempty"`
+
+	// Username What is wrong with one field, for people to read.
+	//
+	// Example: ["This field is required."]
+	Username *Messages `json:"username,omitempty"`
+}
+
 // RegisteredUser The profile of a new account, with its first token.
 type RegisteredUser struct {
 	// Id The account's id. It never changes.
@@ -391,6 +438,15 @@ type RegisterUserFormdataRequestBody = UserRegistration
 // RegisterUserMultipartRequestBody defines body for RegisterUser for multipart/form-data ContentType.
 type RegisterUserMultipartRequestBody = UserRegistration
 
+// SetPasswordJSONRequestBody defines body for SetPassword for application/json ContentType.
+type SetPasswordJSONRequestBody = PasswordSetting
+
+// SetPasswordFormdataRequestBody defines body for SetPassword for application/x-www-form-urlencoded ContentType.
+type SetPasswordFormdataRequestBody = PasswordSetting
+
+// SetPasswordMultipartRequestBody defines body for SetPassword for multipart/form-data ContentType.
+type SetPasswordMultipartRequestBody = PasswordSetting
+
 // PatchUserJSONRequestBody defines body for PatchUser for application/json ContentType.
 type PatchUserJSONRequestBody = UserUpdate
 
@@ -432,6 +488,9 @@ type ServerInterface interface {
 	// GetCurrentUser Get your own profile
 	// (GET /api/v1/users/me/)
 	GetCurrentUser(ctx echo.Context) error
+	// SetPassword Set your password with a one-time code
+	// (POST /api/v1/users/password/)
+	SetPassword(ctx echo.Context) error
 	// GetUser Get a user's profile
 	// (GET /api/v1/users/{id}/)
 	GetUser(ctx echo.Context, id UserId) error
@@ -499,6 +558,15 @@ func (w *ServerInterfaceWrapper) GetCurrentUser(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.GetCurrentUser(ctx)
+	return err
+}
+
+// SetPassword converts echo context to params.
+func (w *ServerInterfaceWrapper) SetPassword(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.SetPassword(ctx)
 	return err
 }
 
@@ -689,6 +757,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 
 	router.POST(options.BaseURL+"/api/v1/users/", wrapper.RegisterUser, options.OperationMiddlewares["registerUser"]...)
 	router.GET(options.BaseURL+"/api/v1/users/me/", wrapper.GetCurrentUser, options.OperationMiddlewares["getCurrentUser"]...)
+	router.POST(options.BaseURL+"/api/v1/users/password/", wrapper.SetPassword, options.OperationMiddlewares["setPassword"]...)
 	router.GET(options.BaseURL+"/api/v1/users/:id/", wrapper.GetUser, options.OperationMiddlewares["getUser"]...)
 	router.PATCH(options.BaseURL+"/api/v1/users/:id/", wrapper.PatchUser, options.OperationMiddlewares["patchUser"]...)
 	router.PUT(options.BaseURL+"/api/v1/users/:id/", wrapper.UpdateUser, options.OperationMiddlewares["updateUser"]...)
@@ -1062,6 +1131,112 @@ func (response GetCurrentUser401JSONResponse) VisitGetCurrentUserResponse(w http
 type GetCurrentUser503JSONResponse struct{ ServiceUnavailableJSONResponse }
 
 func (response GetCurrentUser503JSONResponse) VisitGetCurrentUserResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Retry-After", fmt.Sprint(response.Headers.RetryAfter))
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetPasswordRequestObject struct {
+	JSONBody      *SetPasswordJSONRequestBody
+	FormdataBody  *SetPasswordFormdataRequestBody
+	MultipartBody *multipart.Reader
+}
+
+type SetPasswordResponseObject interface {
+	VisitSetPasswordResponse(w http.ResponseWriter) error
+}
+
+type SetPassword204Response struct {
+}
+
+func (response SetPassword204Response) VisitSetPasswordResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type SetPassword400JSONResponse PasswordSettingErrors
+
+func (response SetPassword400JSONResponse) VisitSetPasswordResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetPassword408JSONResponse struct{ RequestTimeoutJSONResponse }
+
+func (response SetPassword408JSONResponse) VisitSetPasswordResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(408)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetPassword413JSONResponse struct{ ContentTooLargeJSONResponse }
+
+func (response SetPassword413JSONResponse) VisitSetPasswordResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetPassword415JSONResponse struct {
+	UnsupportedMediaTypeJSONResponse
+}
+
+func (response SetPassword415JSONResponse) VisitSetPasswordResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetPassword429JSONResponse struct{ TooManyRequestsJSONResponse }
+
+func (response SetPassword429JSONResponse) VisitSetPasswordResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Retry-After", fmt.Sprint(response.Headers.RetryAfter))
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetPassword503JSONResponse struct{ ServiceUnavailableJSONResponse }
+
+func (response SetPassword503JSONResponse) VisitSetPasswordResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -1872,6 +2047,9 @@ type StrictServerInterface interface {
 	// GetCurrentUser Get your own profile
 	// (GET /api/v1/users/me/)
 	GetCurrentUser(ctx context.Context, request GetCurrentUserRequestObject) (GetCurrentUserResponseObject, error)
+	// SetPassword Set your password with a one-time code
+	// (POST /api/v1/users/password/)
+	SetPassword(ctx context.Context, request SetPasswordRequestObject) (SetPasswordResponseObject, error)
 	// GetUser Get a user's profile
 	// (GET /api/v1/users/{id}/)
 	GetUser(ctx context.Context, request GetUserRequestObject) (GetUserResponseObject, error)
@@ -2087,6 +2265,73 @@ func (sh *strictHandler) GetCurrentUser(ctx echo.Context) error {
 		return err
 	} else if validResponse, ok := response.(GetCurrentUserResponseObject); ok {
 		return validResponse.VisitGetCurrentUserResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// SetPassword operation middleware
+func (sh *strictHandler) SetPassword(ctx echo.Context) error {
+	var request SetPasswordRequestObject
+
+	if strings.HasPrefix(ctx.Request().Header.Get("Content-Type"), "application/json") {
+		var body SetPasswordJSONRequestBody
+		var err error
+		if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+			// A request validator built on kin-openapi's openapi3filter with
+			// KeepValidatedValue leaves the value it validated on the body. Bind
+			// that value, matching member names exactly, so the handler receives
+			// what was validated instead of a second, case-insensitive decode.
+			// Otherwise bind only the request body, so that path and query
+			// parameters are not also bound into the body struct.
+			if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+				err = binder.BindBody(ctx, &body)
+			}
+		} else {
+			// A custom binder is installed on the Echo instance; defer to it
+			// entirely, since echo.Binder does not expose body-only binding and
+			// the binder may do more than decode (for example call ctx.Validate).
+			err = ctx.Bind(&body)
+		}
+		if err != nil {
+			return err
+		}
+		request.JSONBody = &body
+
+	}
+	if strings.HasPrefix(ctx.Request().Header.Get("Content-Type"), "application/x-www-form-urlencoded") {
+		if form, err := ctx.FormParams(); err == nil {
+			var body SetPasswordFormdataRequestBody
+			if err := runtime.BindForm(&body, form, nil, nil); err != nil {
+				return err
+			}
+			request.FormdataBody = &body
+		} else {
+			return err
+		}
+	}
+	if strings.HasPrefix(ctx.Request().Header.Get("Content-Type"), "multipart/form-data") {
+		if reader, err := ctx.Request().MultipartReader(); err != nil {
+			return err
+		} else {
+			request.MultipartBody = reader
+		}
+	}
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.SetPassword(ctx.Request().Context(), request.(SetPasswordRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "SetPassword")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(SetPasswordResponseObject); ok {
+		return validResponse.VisitSetPasswordResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

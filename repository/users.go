@@ -2,6 +2,7 @@ package repository
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/google/uuid"
@@ -78,8 +79,8 @@ func (u *Users) Update(ctx context.Context, id uuid.UUID, changes UserChanges) (
 	return user, err
 }
 
-// SetPassword changes an account's encoded password and removes its tokens but the one to keep, both or neither. It is
-// ErrNotFound where there is no such account.
+// SetPassword changes an account's encoded password and removes its one-time code and its tokens but the one to keep, all
+// or nothing. It is ErrNotFound where there is no such account.
 func (u *Users) SetPassword(ctx context.Context, id uuid.UUID, encoded string, keep uuid.UUID) error {
 	return u.setPassword(ctx, id, encoded, keep, "id = ?", id)
 }
@@ -95,7 +96,10 @@ func (u *Users) setPassword(ctx context.Context, id uuid.UUID, encoded string, k
 			if err := updateOne(tx.Where(where, values...), "password", encoded); err != nil {
 				return err
 			}
-			return tx.Where("user_id = ? AND id <> ?", id, keep).Delete(&Token{}).Error
+			return errors.Join(
+				tx.Where("user_id = ? AND id <> ?", id, keep).Delete(&Token{}).Error,
+				tx.Where("user_id = ?", id).Delete(&Code{}).Error,
+			)
 		})
 	})
 }
@@ -107,15 +111,18 @@ func (u *Users) ReplacePassword(ctx context.Context, id uuid.UUID, old, encoded 
 	})
 }
 
-// SetActive lets an account sign in or not. One that may not loses its tokens in the same moment. It is ErrNotFound
-// where there is no such account.
+// SetActive lets an account sign in or not. One that may not loses its tokens and its one-time code in the same moment. It
+// is ErrNotFound where there is no such account.
 func (u *Users) SetActive(ctx context.Context, id uuid.UUID, active bool) error {
 	return u.db.do(ctx, "set active", func(db *gorm.DB) error {
 		return db.Transaction(func(tx *gorm.DB) error {
 			if err := updateOne(tx.Where("id = ?", id), "is_active", active); err != nil || active {
 				return err
 			}
-			return tx.Where("user_id = ?", id).Delete(&Token{}).Error
+			return errors.Join(
+				tx.Where("user_id = ?", id).Delete(&Token{}).Error,
+				tx.Where("user_id = ?", id).Delete(&Code{}).Error,
+			)
 		})
 	})
 }

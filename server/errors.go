@@ -59,12 +59,15 @@ var (
 	errBadCredentials = errors.New("bad credentials")
 	// errCurrentPassword means that the account's password is another.
 	errCurrentPassword = errors.New("wrong current password")
+	// errBadCode means that the account has no such one-time code.
+	errBadCode = errors.New("bad code")
 )
 
 // answers says what errors are to the client that are not made to be told. The first that matches counts.
 var answers = []struct{ is, answer error }{
 	{errBadCredentials, fieldErrors{nonField: {"Unable to log in with provided credentials."}}},
 	{errCurrentPassword, fieldErrors{"current_password": {"Your old password was entered incorrectly. Please enter it again."}}},
+	{errBadCode, fieldErrors{nonField: {"The code is wrong, was used or has expired. Please ask for a new one."}}},
 	{repository.ErrUsernameTaken, errUsernameTaken},
 	{repository.ErrNotFound, errNotFound},
 	{repository.ErrUnavailable, errUnavailable},

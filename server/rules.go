@@ -57,18 +57,23 @@ func (r *Rules) Check(fields map[string]string) (canonical map[string]string, wr
 	return canonical, wrong, nil
 }
 
-// weaknesses are what the policy has against the new passwords of a body, for the account that it is about: as it is,
-// and as the body would have it.
-func weaknesses(policy password.Policy, listed []textField, fields map[string]any, user repository.User) []problem {
-	attribute := func(label, name, value string) password.Attribute {
-		if text, ok := fields[name].(string); ok {
-			value = text
-		}
-		return password.Attribute{Name: label, Value: value}
+// attributesOf are what an account's password may not be like.
+func attributesOf(user repository.User) []password.Attribute {
+	return []password.Attribute{
+		{Name: "username", Value: user.Username}, {Name: "first name", Value: user.FirstName},
+		{Name: "last name", Value: user.LastName}, {Name: "email address", Value: user.Email},
 	}
-	attributes := []password.Attribute{
-		attribute("username", "username", user.Username), attribute("first name", "first_name", user.FirstName),
-		attribute("last name", "last_name", user.LastName), attribute("email address", "email", user.Email),
+}
+
+// weaknesses are what the policy has against the new passwords of a body, for the account that it is about: as the body
+// would have it, and as it is otherwise.
+func weaknesses(policy password.Policy, listed []textField, fields map[string]any, user repository.User) []problem {
+	for name, value := range map[string]*string{
+		"username": &user.Username, "first_name": &user.FirstName, "last_name": &user.LastName, "email": &user.Email,
+	} {
+		if text, ok := fields[name].(string); ok {
+			*value = text
+		}
 	}
 	var problems []problem
 	for _, field := range listed {
@@ -76,7 +81,7 @@ func weaknesses(policy password.Policy, listed []textField, fields map[string]an
 		if !field.policy || !ok || plain == "" { // the contract has its say about what is missing or blank
 			continue
 		}
-		for _, message := range policy.Check(plain, attributes) {
+		for _, message := range policy.Check(plain, attributesOf(user)) {
 			problems = append(problems, problem{field.name, ofOther, message})
 		}
 	}

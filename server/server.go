@@ -39,6 +39,7 @@ type Server struct {
 	db     *repository.DB
 	users  *repository.Users
 	tokens *repository.Tokens
+	codes  *repository.Codes
 	hasher *password.Hasher
 	policy password.Policy
 	log    *slog.Logger
@@ -62,7 +63,7 @@ func New(c Config) (http.Handler, error) {
 		return nil, fmt.Errorf("read the contract: %w", err)
 	}
 	s := &Server{
-		db: c.DB, users: c.DB.Users(), tokens: c.DB.Tokens(c.Tokens), hasher: c.Hasher, policy: c.Policy, log: c.Log,
+		db: c.DB, users: c.DB.Users(), tokens: c.DB.Tokens(c.Tokens), codes: c.DB.Codes(), hasher: c.Hasher, policy: c.Policy, log: c.Log,
 		refuseAfter: c.RefuseAfter, throttle: c.Throttle, throttles: c.Throttles, trusted: c.Trusted,
 		closed: c.Closed, ownProfilesOnly: c.OwnProfilesOnly,
 		allow: map[string]string{},

@@ -47,6 +47,38 @@ func throttled(wait time.Duration) detailError {
 	return detailError{http.StatusTooManyRequests, text, seconds}
 }
 
+// attempt lets somebody try a secret of an account, once there is a place for it. What try does is refused where it is
+// errBadCredentials, errCurrentPassword or errBadCode: not before refuseAfter, whatever it found, so that the time tells
+// nothing. try also returns the account, for the audit.
+func (s *Server) attempt(ctx context.Context, username string, try func() (account uuid.UUID, err error)) error {
+	began := time.Now() // the body has arrived: who sends it late does not shorten the wait
+	places, err := s.admitLogin(ctx, username)
+	if err != nil {
+		return err
+	}
+	account, err := try()
+	_, weak := errors.AsType[fieldErrors](err)
+	switch {
+	case err == nil, weak: // the secret was the right one
+		return errors.Join(err, s.succeeded(ctx, places))
+	case errors.Is(err, errBadCredentials), errors.Is(err, errCurrentPassword), errors.Is(err, errBadCode):
+		s.audit(ctx, EventRefused, account)
+		wait(ctx, began.Add(s.refuseAfter))
+		return err
+	}
+	return errors.Join(err, s.unanswered(ctx, places, err))
+}
+
+// wait returns at a time, or when the context ends.
+func wait(ctx context.Context, until time.Time) {
+	timer := time.NewTimer(time.Until(until))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
 // admitLogin takes a place for one try of an account's password, before anything is looked at. The keys are those of the
 // queues, first the one to forget when it succeeds. Unknown accounts are no exception.
 func (s *Server) admitLogin(ctx context.Context, username string) (keys [][]byte, err error) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -16,25 +15,15 @@ import (
 // LogIn gives a new token to who knows an account's password. Whatever is wrong, a password is hashed, and the answer is
 // the same and takes the same time.
 func (s *Server) LogIn(ctx context.Context, req gen.LogInRequestObject) (gen.LogInResponseObject, error) {
-	began := time.Now() // the body has arrived: who sends it late does not shorten the wait
-	places, err := s.admitLogin(ctx, req.JSONBody.Username)
-	if err != nil {
-		return nil, err
-	}
-	user, err := s.verify(ctx, req.JSONBody)
+	var user repository.User
 	var key string
-	if err == nil {
-		key, err = s.signIn(ctx, user)
-	}
-	if errors.Is(err, errBadCredentials) {
-		s.audit(ctx, EventRefused, user.ID)
-		wait(ctx, began.Add(s.refuseAfter))
-		return nil, err
-	}
+	err := s.attempt(ctx, req.JSONBody.Username, func() (_ uuid.UUID, err error) {
+		if user, err = s.verify(ctx, req.JSONBody); err == nil {
+			key, err = s.signIn(ctx, user)
+		}
+		return user.ID, err
+	})
 	if err != nil {
-		return nil, errors.Join(err, s.unanswered(ctx, places, err))
-	}
-	if err := s.succeeded(ctx, places); err != nil {
 		return nil, err
 	}
 	s.renewEncoding(ctx, user, req.JSONBody.Password)
@@ -71,16 +60,6 @@ func (s *Server) signIn(ctx context.Context, user repository.User) (key string, 
 	}
 	s.audit(ctx, EventSignedIn, user.ID, TokenAttr(token.ID))
 	return key, nil
-}
-
-// wait returns at a time, or when the context ends.
-func wait(ctx context.Context, until time.Time) {
-	timer := time.NewTimer(time.Until(until))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
 }
 
 // renewEncoding encodes a password as today's are, where it is not. Where that cannot be done now, the next login will.

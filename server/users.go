@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 
@@ -72,48 +71,6 @@ func (s *Server) PatchUser(ctx context.Context, req gen.PatchUserRequestObject) 
 		return nil, err
 	}
 	return gen.PatchUser200JSONResponse(toUser(user)), nil
-}
-
-// ChangePassword needs the password so far, and ends every other sign-in of the account.
-func (s *Server) ChangePassword(ctx context.Context, req gen.ChangePasswordRequestObject) (gen.ChangePasswordResponseObject, error) {
-	by := callerOf(ctx)
-	places, err := s.admitLogin(ctx, by.user.Username) // it is as good for guessing as a login
-	if err != nil {
-		return nil, err
-	}
-	err = s.changePassword(ctx, by, req.JSONBody)
-	if errors.Is(err, errCurrentPassword) {
-		s.audit(ctx, EventRefused, by.user.ID)
-		return nil, err
-	}
-	if err != nil {
-		return nil, errors.Join(err, s.unanswered(ctx, places, err))
-	}
-	if err := s.succeeded(ctx, places); err != nil {
-		return nil, err
-	}
-	s.audit(ctx, EventPasswordChanged, by.user.ID)
-	return gen.ChangePassword204Response{}, nil
-}
-
-// changePassword is errCurrentPassword where the password so far is another, be it since a moment ago.
-func (s *Server) changePassword(ctx context.Context, by caller, change *gen.PasswordChange) error {
-	ok, err := s.hasher.Verify(ctx, by.user.Password, change.CurrentPassword)
-	if err != nil {
-		return err
-	}
-	if !ok {
-		return errCurrentPassword
-	}
-	encoded, err := s.hasher.Encode(ctx, change.NewPassword)
-	if err != nil {
-		return err
-	}
-	err = s.users.ChangePassword(ctx, by.user.ID, by.user.Password, encoded, by.token)
-	if errors.Is(err, repository.ErrNotFound) {
-		return errCurrentPassword
-	}
-	return err
 }
 
 func toUser(u repository.User) gen.User {

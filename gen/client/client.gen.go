@@ -131,6 +131,53 @@ type PasswordChangeErrors struct {
 	NonFieldErrors *Messages `json:"non_field_errors,omitempty"`
 }
 
+// PasswordSetting What is needed to set a password with a one-time code.
+type PasswordSetting struct {
+	// Code The code: 16 letters and digits. Case, hyphens and spaces do not count, and O, I and L count as 0, 1 and 1.
+	//
+	//
+	// Example: 7KQ4-M2XC-9TRH-V0EN
+	Code string `json:"code"`
+
+	// NewPassword The password from now on, taken as it is.
+	//
+	// Example: staple-battery-horse-correct
+	NewPassword string `json:"new_password"`
+
+	// Username The account's username.
+	//
+	// Example: richard
+	Username string `json:"username"`
+}
+
+// PasswordSettingErrors What is wrong with the setting of a password.
+type PasswordSettingErrors struct {
+	// Code What is wrong with one field, for people to read.
+	//
+	// Example: ["This field is required."]
+	Code *Messages `json:"code,omitempty"`
+
+	// Detail Why the body could not be read. No other member is there then.
+	//
+	// Example: JSON parse error - unexpected end of JSON input
+	Detail *string `json:"detail,omitempty"`
+
+	// NewPassword What is wrong with one field, for people to read.
+	//
+	// Example: ["This field is required."]
+	NewPassword *Messages `json:"new_password,omitempty"`
+
+	// NonFieldErrors What is wrong with one field, for people to read.
+	//
+	// Example: ["This field is required."]
+	NonFieldErrors *Messages `json:"non_field_errors,omitempty"`
+
+	// Username What is wrong with one field, for people to read.
+	//
+	// Example: ["This field is required."]
+	Username *Messages `json:"username,omitempty"`
+}
+
 // RegisteredUser The profile of a new account, with its first token.
 type RegisteredUser struct {
 	// Id The account's id. It never changes.
@@ -389,6 +436,15 @@ type RegisterUserFormdataRequestBody = UserRegistration
 // RegisterUserMultipartRequestBody defines body for RegisterUser for multipart/form-data ContentType.
 type RegisterUserMultipartRequestBody = UserRegistration
 
+// SetPasswordJSONRequestBody defines body for SetPassword for application/json ContentType.
+type SetPasswordJSONRequestBody = PasswordSetting
+
+// SetPasswordFormdataRequestBody defines body for SetPassword for application/x-www-form-urlencoded ContentType.
+type SetPasswordFormdataRequestBody = PasswordSetting
+
+// SetPasswordMultipartRequestBody defines body for SetPassword for multipart/form-data ContentType.
+type SetPasswordMultipartRequestBody = PasswordSetting
+
 // PatchUserJSONRequestBody defines body for PatchUser for application/json ContentType.
 type PatchUserJSONRequestBody = UserUpdate
 
@@ -563,6 +619,42 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /api/v1/users/me/ (the `GetCurrentUser` operationId).
 	GetCurrentUser(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// SetPasswordWithBody Set your password with a one-time code
+	//
+	// For who has no password yet, or has forgotten it, and was given a code by whoever runs the installation. The code
+	// is for one account, works once, and expires. All tokens of the account are dead from then on: log in with the new
+	// password. A code that is wrong, used, expired or another account's, an unknown username and a deactivated account
+	// all get the same answer.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /api/v1/users/password/ (the `SetPassword` operationId).
+	SetPasswordWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// SetPassword Set your password with a one-time code
+	//
+	// For who has no password yet, or has forgotten it, and was given a code by whoever runs the installation. The code
+	// is for one account, works once, and expires. All tokens of the account are dead from then on: log in with the new
+	// password. A code that is wrong, used, expired or another account's, an unknown username and a deactivated account
+	// all get the same answer.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /api/v1/users/password/ (the `SetPassword` operationId).
+	SetPassword(ctx context.Context, body SetPasswordJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// SetPasswordWithFormdataBody Set your password with a one-time code
+	//
+	// For who has no password yet, or has forgotten it, and was given a code by whoever runs the installation. The code
+	// is for one account, works once, and expires. All tokens of the account are dead from then on: log in with the new
+	// password. A code that is wrong, used, expired or another account's, an unknown username and a deactivated account
+	// all get the same answer.
+	//
+	// Takes a body of the `application/x-www-form-urlencoded` content type.
+	//
+	// Corresponds with POST /api/v1/users/password/ (the `SetPassword` operationId).
+	SetPasswordWithFormdataBody(ctx context.Context, body SetPasswordFormdataRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetUser Get a user's profile
 	//
@@ -832,6 +924,72 @@ func (c *Client) RegisterUserWithFormdataBody(ctx context.Context, body Register
 // Corresponds with GET /api/v1/users/me/ (the `GetCurrentUser` operationId).
 func (c *Client) GetCurrentUser(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetCurrentUserRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// SetPasswordWithBody Set your password with a one-time code
+//
+// For who has no password yet, or has forgotten it, and was given a code by whoever runs the installation. The code
+// is for one account, works once, and expires. All tokens of the account are dead from then on: log in with the new
+// password. A code that is wrong, used, expired or another account's, an unknown username and a deactivated account
+// all get the same answer.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /api/v1/users/password/ (the `SetPassword` operationId).
+func (c *Client) SetPasswordWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSetPasswordRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// SetPassword Set your password with a one-time code
+//
+// For who has no password yet, or has forgotten it, and was given a code by whoever runs the installation. The code
+// is for one account, works once, and expires. All tokens of the account are dead from then on: log in with the new
+// password. A code that is wrong, used, expired or another account's, an unknown username and a deactivated account
+// all get the same answer.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /api/v1/users/password/ (the `SetPassword` operationId).
+func (c *Client) SetPassword(ctx context.Context, body SetPasswordJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSetPasswordRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// SetPasswordWithFormdataBody Set your password with a one-time code
+//
+// For who has no password yet, or has forgotten it, and was given a code by whoever runs the installation. The code
+// is for one account, works once, and expires. All tokens of the account are dead from then on: log in with the new
+// password. A code that is wrong, used, expired or another account's, an unknown username and a deactivated account
+// all get the same answer.
+//
+// Takes a body of the `application/x-www-form-urlencoded` content type.
+//
+// Corresponds with POST /api/v1/users/password/ (the `SetPassword` operationId).
+func (c *Client) SetPasswordWithFormdataBody(ctx context.Context, body SetPasswordFormdataRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSetPasswordRequestWithFormdataBody(c.Server, body)
 	if err != nil {
 		return nil, err
 	}
@@ -1267,6 +1425,57 @@ func NewGetCurrentUserRequest(server string) (*http.Request, error) {
 	if err != nil {
 		return nil, err
 	}
+
+	return req, nil
+}
+
+// NewSetPasswordRequest calls the generic SetPassword builder with application/json body
+func NewSetPasswordRequest(server string, body SetPasswordJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewSetPasswordRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewSetPasswordRequestWithFormdataBody calls the generic SetPassword builder with application/x-www-form-urlencoded body
+func NewSetPasswordRequestWithFormdataBody(server string, body SetPasswordFormdataRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	bodyStr, err := runtime.MarshalForm(body, nil)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = strings.NewReader(bodyStr.Encode())
+	return NewSetPasswordRequestWithBody(server, "application/x-www-form-urlencoded", bodyReader)
+}
+
+// NewSetPasswordRequestWithBody constructs an http.Request for the SetPassword method, with any body, and a specified content type
+func NewSetPasswordRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/users/password/")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
 
 	return req, nil
 }
@@ -1764,6 +1973,42 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /api/v1/users/me/ (the `GetCurrentUser` operationId).
 	GetCurrentUserWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetCurrentUserResponse, error)
 
+	// SetPasswordWithBodyWithResponse Set your password with a one-time code
+	//
+	// For who has no password yet, or has forgotten it, and was given a code by whoever runs the installation. The code
+	// is for one account, works once, and expires. All tokens of the account are dead from then on: log in with the new
+	// password. A code that is wrong, used, expired or another account's, an unknown username and a deactivated account
+	// all get the same answer.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/users/password/ (the `SetPassword` operationId).
+	SetPasswordWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetPasswordResponse, error)
+
+	// SetPasswordWithResponse Set your password with a one-time code
+	//
+	// For who has no password yet, or has forgotten it, and was given a code by whoever runs the installation. The code
+	// is for one account, works once, and expires. All tokens of the account are dead from then on: log in with the new
+	// password. A code that is wrong, used, expired or another account's, an unknown username and a deactivated account
+	// all get the same answer.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/users/password/ (the `SetPassword` operationId).
+	SetPasswordWithResponse(ctx context.Context, body SetPasswordJSONRequestBody, reqEditors ...RequestEditorFn) (*SetPasswordResponse, error)
+
+	// SetPasswordWithFormdataBodyWithResponse Set your password with a one-time code
+	//
+	// For who has no password yet, or has forgotten it, and was given a code by whoever runs the installation. The code
+	// is for one account, works once, and expires. All tokens of the account are dead from then on: log in with the new
+	// password. A code that is wrong, used, expired or another account's, an unknown username and a deactivated account
+	// all get the same answer.
+	//
+	// Takes a body of the `application/x-www-form-urlencoded` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/users/password/ (the `SetPassword` operationId).
+	SetPasswordWithFormdataBodyWithResponse(ctx context.Context, body SetPasswordFormdataRequestBody, reqEditors ...RequestEditorFn) (*SetPasswordResponse, error)
+
 	// GetUserWithResponse Get a user's profile
 	//
 	// Any signed-in user may, unless the installation shows everyone only their own; then another's is 404.
@@ -2226,6 +2471,96 @@ func (r GetCurrentUserResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r GetCurrentUserResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// SetPasswordResponse429Headers the declared response headers of an HTTP 429 response for SetPassword
+type SetPasswordResponse429Headers struct {
+	RetryAfter int
+}
+
+// SetPasswordResponse503Headers the declared response headers of an HTTP 503 response for SetPassword
+type SetPasswordResponse503Headers struct {
+	RetryAfter int
+}
+
+type SetPasswordResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON400 the response for an HTTP 400 `application/json` response
+	JSON400 *PasswordSettingErrors
+	// JSON408 the response for an HTTP 408 `application/json` response
+	JSON408 *RequestTimeout
+	// JSON413 the response for an HTTP 413 `application/json` response
+	JSON413 *ContentTooLarge
+	// JSON415 the response for an HTTP 415 `application/json` response
+	JSON415 *UnsupportedMediaType
+	// JSON429 the response for an HTTP 429 `application/json` response
+	JSON429 *TooManyRequests
+	// JSON503 the response for an HTTP 503 `application/json` response
+	JSON503 *ServiceUnavailable
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *SetPasswordResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *SetPasswordResponse503Headers
+}
+
+// GetJSON400 returns the response for an HTTP 400 `application/json` response
+func (r SetPasswordResponse) GetJSON400() *PasswordSettingErrors {
+	return r.JSON400
+}
+
+// GetJSON408 returns the response for an HTTP 408 `application/json` response
+func (r SetPasswordResponse) GetJSON408() *RequestTimeout {
+	return r.JSON408
+}
+
+// GetJSON413 returns the response for an HTTP 413 `application/json` response
+func (r SetPasswordResponse) GetJSON413() *ContentTooLarge {
+	return r.JSON413
+}
+
+// GetJSON415 returns the response for an HTTP 415 `application/json` response
+func (r SetPasswordResponse) GetJSON415() *UnsupportedMediaType {
+	return r.JSON415
+}
+
+// GetJSON429 returns the response for an HTTP 429 `application/json` response
+func (r SetPasswordResponse) GetJSON429() *TooManyRequests {
+	return r.JSON429
+}
+
+// GetJSON503 returns the response for an HTTP 503 `application/json` response
+func (r SetPasswordResponse) GetJSON503() *ServiceUnavailable {
+	return r.JSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r SetPasswordResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r SetPasswordResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r SetPasswordResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r SetPasswordResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -3105,6 +3440,60 @@ func (c *ClientWithResponses) GetCurrentUserWithResponse(ctx context.Context, re
 	return ParseGetCurrentUserResponse(rsp)
 }
 
+// SetPasswordWithBodyWithResponse Set your password with a one-time code
+//
+// For who has no password yet, or has forgotten it, and was given a code by whoever runs the installation. The code
+// is for one account, works once, and expires. All tokens of the account are dead from then on: log in with the new
+// password. A code that is wrong, used, expired or another account's, an unknown username and a deactivated account
+// all get the same answer.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/users/password/ (the `SetPassword` operationId).
+func (c *ClientWithResponses) SetPasswordWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetPasswordResponse, error) {
+	rsp, err := c.SetPasswordWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseSetPasswordResponse(rsp)
+}
+
+// SetPasswordWithResponse Set your password with a one-time code
+//
+// For who has no password yet, or has forgotten it, and was given a code by whoever runs the installation. The code
+// is for one account, works once, and expires. All tokens of the account are dead from then on: log in with the new
+// password. A code that is wrong, used, expired or another account's, an unknown username and a deactivated account
+// all get the same answer.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/users/password/ (the `SetPassword` operationId).
+func (c *ClientWithResponses) SetPasswordWithResponse(ctx context.Context, body SetPasswordJSONRequestBody, reqEditors ...RequestEditorFn) (*SetPasswordResponse, error) {
+	rsp, err := c.SetPassword(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseSetPasswordResponse(rsp)
+}
+
+// SetPasswordWithFormdataBodyWithResponse Set your password with a one-time code
+//
+// For who has no password yet, or has forgotten it, and was given a code by whoever runs the installation. The code
+// is for one account, works once, and expires. All tokens of the account are dead from then on: log in with the new
+// password. A code that is wrong, used, expired or another account's, an unknown username and a deactivated account
+// all get the same answer.
+//
+// Takes a body of the `application/x-www-form-urlencoded` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/users/password/ (the `SetPassword` operationId).
+func (c *ClientWithResponses) SetPasswordWithFormdataBodyWithResponse(ctx context.Context, body SetPasswordFormdataRequestBody, reqEditors ...RequestEditorFn) (*SetPasswordResponse, error) {
+	rsp, err := c.SetPasswordWithFormdataBody(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseSetPasswordResponse(rsp)
+}
+
 // GetUserWithResponse Get a user's profile
 //
 // Any signed-in user may, unless the installation shows everyone only their own; then another's is 404.
@@ -3628,6 +4017,93 @@ func ParseGetCurrentUserResponse(rsp *http.Response) (*GetCurrentUserResponse, e
 		response.Headers401 = &headers
 	case rsp.StatusCode == 503:
 		var headers GetCurrentUserResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseSetPasswordResponse parses an HTTP response from a SetPasswordWithResponse call
+func ParseSetPasswordResponse(rsp *http.Response) (*SetPasswordResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &SetPasswordResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest PasswordSettingErrors
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 408:
+		var dest RequestTimeout
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON408 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest ContentTooLarge
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON413 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
+		var dest UnsupportedMediaType
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON415 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooManyRequests
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest ServiceUnavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 429:
+		var headers SetPasswordResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers SetPasswordResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: ""}); err != nil {

@@ -1,16 +1,20 @@
 package contract_test
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/google/uuid"
 	"pgregory.net/rapid"
 
+	"github.com/rollbook/rollbook/repository"
 	"github.com/rollbook/rollbook/test/testserver"
 )
 
@@ -36,6 +40,8 @@ func (w *world) drawBody(rt *rapid.T, op operation, r *testserver.Request) answe
 		want = answer{http.StatusBadRequest, wrong}
 	case op.id == "logIn":
 		want = w.drawCredentials(rt, fields)
+	case op.id == "setPassword":
+		want = w.drawCode(rt, fields)
 	case op.id == "changePassword": // with a wrong one: the right one is not to change under the other requests
 		want = answer{http.StatusBadRequest, []string{"current_password"}}
 	}
@@ -109,6 +115,26 @@ func (w *world) drawCredentials(rt *rapid.T, fields []field) answer {
 		}
 	}
 	return answer{status: http.StatusOK}
+}
+
+// drawCode makes fields that are right in form those of an account that was given a code, or leaves them.
+func (w *world) drawCode(rt *rapid.T, fields []field) answer {
+	if rapid.Bool().Draw(rt, "wrong code") {
+		return answer{http.StatusBadRequest, []string{"non_field_errors"}}
+	}
+	code := repository.NewCode()
+	if err := w.server.DB.Codes().Put(context.Background(), repository.CodeFor(uuid.MustParse(w.other), code, time.Now().Add(time.Hour))); err != nil {
+		rt.Fatal(err)
+	}
+	for i, f := range fields {
+		switch f.name {
+		case "username":
+			fields[i].text = "other"
+		case "code":
+			fields[i].text = code
+		}
+	}
+	return answer{status: http.StatusNoContent}
 }
 
 // drawFields returns fields, right and wrong, and the sorted names of the wrong ones.

@@ -1,0 +1,87 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
+
+	"github.com/rollbook/rollbook/gen"
+	"github.com/rollbook/rollbook/repository"
+)
+
+// ChangePassword needs the password so far, and ends every other sign-in of the account.
+func (s *Server) ChangePassword(ctx context.Context, req gen.ChangePasswordRequestObject) (gen.ChangePasswordResponseObject, error) {
+	by := callerOf(ctx)
+	err := s.attempt(ctx, by.user.Username, func() (uuid.UUID, error) { // it is as good for guessing as a login
+		return by.user.ID, s.changePassword(ctx, by, req.JSONBody)
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.audit(ctx, EventPasswordChanged, by.user.ID)
+	return gen.ChangePassword204Response{}, nil
+}
+
+// changePassword is errCurrentPassword where the password so far is another, be it since a moment ago.
+func (s *Server) changePassword(ctx context.Context, by caller, change *gen.PasswordChange) error {
+	ok, err := s.hasher.Verify(ctx, by.user.Password, change.CurrentPassword)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return errCurrentPassword
+	}
+	encoded, err := s.hasher.Encode(ctx, change.NewPassword)
+	if err != nil {
+		return err
+	}
+	err = s.users.ChangePassword(ctx, by.user.ID, by.user.Password, encoded, by.token)
+	if errors.Is(err, repository.ErrNotFound) {
+		return errCurrentPassword
+	}
+	return err
+}
+
+// SetPassword needs a one-time code, and ends every sign-in of the account.
+func (s *Server) SetPassword(ctx context.Context, req gen.SetPasswordRequestObject) (gen.SetPasswordResponseObject, error) {
+	var account uuid.UUID
+	err := s.attempt(ctx, req.JSONBody.Username, func() (_ uuid.UUID, err error) {
+		account, err = s.setPassword(ctx, req.JSONBody)
+		if errors.Is(err, repository.ErrNotFound) {
+			err = errBadCode
+		}
+		return account, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.audit(ctx, EventPasswordChanged, account)
+	return gen.SetPassword204Response{}, nil
+}
+
+// setPassword is repository.ErrNotFound where no active account has the name and the code. The account is returned also
+// where the code is not its own.
+func (s *Server) setPassword(ctx context.Context, setting *gen.PasswordSetting) (account uuid.UUID, err error) {
+	user, err := s.users.ByUsername(ctx, setting.Username)
+	if err != nil {
+		return uuid.Nil, err
+	}
+	codes, err := s.codes.Of(ctx, user.ID)
+	if err != nil {
+		return user.ID, err
+	}
+	if !codes[user.ID].Is(setting.Code) || !user.IsActive {
+		return user.ID, fmt.Errorf("code of %s: %w", user.ID, repository.ErrNotFound)
+	}
+	// The guard has not seen the account's names and address. The code is not used up by a weak password.
+	if messages := s.policy.Check(setting.NewPassword, attributesOf(user)); len(messages) > 0 {
+		return user.ID, fieldErrors{"new_password": messages}
+	}
+	encoded, err := s.hasher.Encode(ctx, setting.NewPassword)
+	if err != nil {
+		return user.ID, err
+	}
+	return user.ID, s.codes.Redeem(ctx, user.ID, setting.Code, encoded)
+}
