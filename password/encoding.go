@@ -19,6 +19,7 @@ import (
 
 // What an encoded password may cost to verify; those of Django's defaults so far are well below.
 const (
+	mostEncoded    = 1 << 10     // bytes
 	mostIterations = 5_000_000   // of PBKDF2
 	mostBcrypt     = 16          // its cost, the logarithm of the rounds
 	mostScrypt     = 256 << 20   // bytes of memory
@@ -28,9 +29,18 @@ const (
 // verifier tells whether a password is the one that was encoded.
 type verifier func(plain string) bool
 
+// CheckEncoding is ErrMalformed where a password's encoding is not one that Verify reads, or costs too much.
+func CheckEncoding(encoded string) error {
+	_, err := parse(encoded)
+	return err
+}
+
 // parse reads an encoded password: an argon2id PHC string, as Encode makes it, or one of Django's encodings. It is
 // ErrMalformed for anything else, and where the cost is out of bounds.
 func parse(encoded string) (verifier, error) {
+	if len(encoded) > mostEncoded {
+		return nil, fmt.Errorf("too long: %w", ErrMalformed)
+	}
 	algorithm, rest, _ := strings.Cut(encoded, "$")
 	switch algorithm {
 	case "": // as PHC strings begin

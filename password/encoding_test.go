@@ -2,6 +2,7 @@ package password_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/rollbook/rollbook/password"
@@ -97,9 +98,13 @@ func TestMalformedOrTooCostly(t *testing.T) {
 		"bcrypt$$2b$31$e7wpvrO0y9u984ApPRc/8uS0o12zFoF8UbmE..THOg2TIEB69Rs7G", "bcrypt$x", "bcrypt_sha256$$2b$12$short",
 		"scrypt$1073741824$salt$8$1$AAAAAAAAAAA=", "scrypt$1048576$salt$1048576$1048576$AAAAAAAAAAA=", "scrypt$3$salt$8$1$AAAAAAAAAAA=",
 		"scrypt$16384$salt$8$1048576$AAAAAAAAAAA=", "scrypt$16384$salt$8$1",
+		"pbkdf2_sha256$1$" + strings.Repeat("x", 1024) + "$AAAAAAAAAAA=",
 	} {
 		if ok, err := hasher.Verify(t.Context(), encoded, "x"); ok || !errors.Is(err, password.ErrMalformed) {
 			t.Errorf("%s: got %v, %v; want ErrMalformed", encoded, ok, err)
+		}
+		if err := password.CheckEncoding(encoded); !errors.Is(err, password.ErrMalformed) {
+			t.Errorf("%s: got %v, want ErrMalformed", encoded, err)
 		}
 	}
 }

@@ -119,10 +119,7 @@ func (u *Users) SetActive(ctx context.Context, id uuid.UUID, active bool) error 
 			if err := updateOne(tx.Where("id = ?", id), "is_active", active); err != nil || active {
 				return err
 			}
-			return errors.Join(
-				tx.Where("user_id = ?", id).Delete(&Token{}).Error,
-				tx.Where("user_id = ?", id).Delete(&Code{}).Error,
-			)
+			return endSignIns(tx, id)
 		})
 	})
 }

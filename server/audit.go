@@ -19,6 +19,7 @@ const (
 	EventTokenRevoked    Event = "token revoked"
 	EventTokensRevoked   Event = "all tokens revoked" //nolint:gosec // an event, not a credential
 	EventPasswordChanged Event = "password changed"
+	EventInvited         Event = "invited" // with a one-time code
 	EventActivated       Event = "activated"
 	EventDeactivated     Event = "deactivated"
 	EventDeleted         Event = "deleted"

@@ -2,8 +2,10 @@ package server
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/getkin/kin-openapi/openapi3"
 
@@ -55,6 +57,15 @@ func (r *Rules) Check(fields map[string]string) (canonical map[string]string, wr
 		delete(wrong, "password")
 	}
 	return canonical, wrong, nil
+}
+
+// Explain says what is wrong with the fields of an account, on one line.
+func Explain(problems map[string][]string) string {
+	var parts []string
+	for _, field := range slices.Sorted(maps.Keys(problems)) {
+		parts = append(parts, field+": "+strings.Join(problems[field], " "))
+	}
+	return strings.Join(parts, "; ")
 }
 
 // attributesOf are what an account's password may not be like.

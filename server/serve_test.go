@@ -101,7 +101,7 @@ func TestBodiesThatAreNotTaken(t *testing.T) {
 	id, token := s.Register("richard")
 	address, stop := serve(t, s.Handler)
 	for _, op := range []string{"POST /api/v1/users/", "POST /api-token-auth/", "PUT /api/v1/users/" + id + "/",
-		"PATCH /api/v1/users/" + id + "/", "POST /api/v1/users/" + id + "/password/"} {
+		"PATCH /api/v1/users/" + id + "/", "POST /api/v1/users/" + id + "/password/", "POST /api/v1/users/password/"} {
 		method, path, _ := strings.Cut(op, " ")
 		large := testserver.Request{Method: method, Path: path, Token: token, Body: strings.Repeat(" ", 64<<10+1)}
 		want(t, s.Do(large), 413, `{"detail":"The request body is larger than 65536 bytes."}`)

@@ -17,8 +17,6 @@ import (
 	"time"
 
 	"github.com/alecthomas/kong"
-
-	"github.com/rollbook/rollbook/password"
 )
 
 // version and commit are set by the linker.
@@ -59,6 +57,7 @@ type cli struct {
 	Migrate migrate    `cmd:"" help:"Bring the database to the version that this release needs, and end."`
 	User    userCmd    `cmd:"" help:"Look after accounts, also while the server runs."`
 	Token   tokenCmd   `cmd:"" help:"Look after the tokens of accounts, also while the server runs."`
+	Roster  rosterCmd  `cmd:"" help:"Accounts from a list, and a list of the accounts."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }
 
@@ -104,8 +103,6 @@ func (s serve) Validate() error {
 	switch {
 	case s.Passwords.HashWait <= 0:
 		return errors.New("--hash-wait must be more than 0")
-	case s.Passwords.MinLength < password.MinLength || s.Passwords.MinLength > maxPassword:
-		return fmt.Errorf("--password-min-length must be from %d to %d", password.MinLength, maxPassword)
 	case s.Passwords.RefuseAfter < 0 || s.Passwords.RefuseAfter > maxRefuseAfter:
 		return fmt.Errorf("--login-refuse-after must be from 0 to %s", maxRefuseAfter)
 	case min(s.Throttle.Failures, s.Throttle.PerAccount, s.Throttle.PerAddress, s.Throttle.Registrations) < 0:
@@ -117,7 +114,7 @@ func (s serve) Validate() error {
 	case s.Throttle.Backoff <= 0 || s.Throttle.BackoffMax < s.Throttle.Backoff:
 		return errors.New("--login-backoff must be more than 0, and --login-backoff-max not less than that")
 	}
-	return s.Lifetimes.Validate()
+	return errors.Join(s.Lifetimes.Validate(), policyFlag{s.Passwords.MinLength}.Validate())
 }
 
 // Validate refuses what makes no sense.

@@ -9,12 +9,26 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/term"
+
+	"github.com/rollbook/rollbook/password"
 )
 
-// passwordSource is where a password comes from: never from an argument, which others on the machine could read.
-type passwordSource struct {
-	MinLength int `name:"password-min-length" env:"PASSWORD_MIN_LENGTH" placeholder:"N" default:"8" help:"How many characters a new password needs. It is asked for, or read from standard input. Default: ${default}."`
+// policyFlag is the flag of the commands that set passwords.
+type policyFlag struct {
+	MinLength int `name:"password-min-length" env:"PASSWORD_MIN_LENGTH" placeholder:"N" default:"8" help:"How many characters a new password needs, at least 8. Default: ${default}."`
 }
+
+// Validate refuses what makes no sense.
+func (p policyFlag) Validate() error {
+	if p.MinLength < password.MinLength || p.MinLength > maxPassword {
+		return fmt.Errorf("--password-min-length must be from %d to %d", password.MinLength, maxPassword)
+	}
+	return nil
+}
+
+// passwordSource is where a password comes from: it is asked for, or read from standard input, never an argument, which
+// others on the machine could read.
+type passwordSource struct{ policyFlag }
 
 // read asks for a password twice on a terminal, and elsewhere takes a line of standard input.
 func (passwordSource) read(o output) (string, error) {

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -178,10 +179,10 @@ func TestHelpExplainsEachFlag(t *testing.T) {
 func TestMigrate(t *testing.T) {
 	t.Parallel()
 	env := []string{"DATABASE_URL=sqlite:" + filepath.Join(t.TempDir(), "x.db")}
-	for _, want := range []string{"applied 0001_accounts.sql\napplied 0002_sign_ins.sql\napplied 0003_throttles.sql\nthe database is up to date\n", "the database is up to date\n"} {
+	for _, want := range []string{`^(applied \d{4}_\w+\.sql\n)+the database is up to date\n$`, `^the database is up to date\n$`} {
 		out, err := program(t, env, "migrate").Output()
-		if err != nil || string(out) != want {
-			t.Errorf("got %q, %v; want %q", out, err, want)
+		if err != nil || !regexp.MustCompile(want).Match(out) {
+			t.Errorf("got %q, %v; want %s", out, err, want)
 		}
 	}
 }

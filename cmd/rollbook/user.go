@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
-	"slices"
 	"strings"
 	"time"
 
@@ -23,6 +21,7 @@ type userCmd struct {
 	List        userList        `cmd:"" help:"List the accounts."`
 	Show        userShow        `cmd:"" help:"Show an account."`
 	SetPassword userSetPassword `cmd:"" help:"Set an account's password, and end all its sign-ins."`
+	Invite      userInvite      `cmd:"" help:"Give an account a one-time code with which its owner sets a password."`
 	Activate    userActivate    `cmd:"" help:"Let an account sign in."`
 	Deactivate  userDeactivate  `cmd:"" help:"Let an account sign in no more, and end its sign-ins."`
 	Delete      userDelete      `cmd:"" help:"Remove an account for good."`
@@ -76,13 +75,7 @@ type userDelete struct {
 // wrongError says what is wrong with the fields of an account.
 type wrongError map[string][]string
 
-func (e wrongError) Error() string {
-	var lines []string
-	for _, field := range slices.Sorted(maps.Keys(e)) {
-		lines = append(lines, field+": "+strings.Join(e[field], " "))
-	}
-	return strings.Join(lines, "; ")
-}
+func (e wrongError) Error() string { return server.Explain(e) }
 
 // with opens and migrates the database for a command.
 func (d database) with(ctx context.Context, do func(*repository.DB) error) error {

@@ -1,0 +1,133 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/schollz/progressbar/v3"
+	"golang.org/x/term"
+
+	"github.com/rollbook/rollbook/password"
+	"github.com/rollbook/rollbook/repository"
+	"github.com/rollbook/rollbook/roster"
+	"github.com/rollbook/rollbook/server"
+)
+
+type rosterCmd struct {
+	Import rosterImport `cmd:"" help:"Bring the accounts to what a list in a CSV file says, also while the server runs."`
+	Export rosterExport `cmd:"" help:"Write the accounts as a list that the import reads."`
+}
+
+type rosterImport struct {
+	database
+	policyFlag
+	Code              codeLife `embed:""`
+	File              string   `arg:"" type:"existingfile" help:"The list: UTF-8, with commas, semicolons or tabs; the first line names the columns, out of username, first_name, last_name, email, password, password_hash and active."`
+	DryRun            bool     `help:"Show what would be done, and do nothing."`
+	DeactivateMissing bool     `help:"Deactivate the accounts that are not on the list."`
+	Most              float64  `name:"deactivate-at-most" placeholder:"PERCENT" default:"10" help:"How many percent of the active accounts may be missing; where more are, nothing is done. Default: ${default}."`
+	Report            string   `placeholder:"FILE" help:"Where to write what was done with each line, one-time codes included. Default: beside the list, with .report.csv at its end."`
+}
+
+type rosterExport struct {
+	database
+	WithHashes bool `help:"Write the encoded passwords, too."`
+}
+
+// Validate refuses what makes no sense.
+func (c rosterImport) Validate() error {
+	if c.Most < 0 || c.Most > 100 {
+		return errors.New("--deactivate-at-most must be from 0 to 100")
+	}
+	return errors.Join(c.Code.Validate(), c.policyFlag.Validate())
+}
+
+// Run imports a roster.
+func (c rosterImport) Run(ctx context.Context, o output) error {
+	if c.Report == "" {
+		c.Report = strings.TrimSuffix(c.File, ".csv") + ".report.csv"
+	}
+	rules, err := server.NewRules(password.Policy{MinLength: c.MinLength})
+	if err != nil {
+		return err
+	}
+	return c.with(ctx, func(db *repository.DB) error {
+		shown := tabwriter.NewWriter(o.out, 0, 0, 2, ' ', 0)
+		options := roster.Options{
+			DB: db, Rules: rules, CodeTTL: c.Code.TTL, Report: c.Report, DryRun: c.DryRun,
+			Hasher:            password.New(password.Options{Wait: time.Minute}),
+			DeactivateMissing: c.DeactivateMissing, MostMissing: c.Most / 100,
+			Show:  func(r roster.Row) error { return show(shown, r) },
+			Audit: func(event server.Event, id uuid.UUID) { o.audit(ctx, event, id) },
+		}
+		if c.DryRun {
+			if _, err := fmt.Fprintln(shown, "LINE\tRESULT\tUSERNAME\tREASON"); err != nil {
+				return err
+			}
+		}
+		if err := o.watch(&options); err != nil {
+			return err
+		}
+		counts, err := roster.Import(ctx, c.File, options)
+		if err := errors.Join(err, shown.Flush()); err != nil {
+			return err
+		}
+		return c.summary(o, counts)
+	})
+}
+
+// show adds what is not as it was to a table.
+func show(table *tabwriter.Writer, r roster.Row) error {
+	if r.Result == roster.Unchanged {
+		return nil
+	}
+	line := "-"
+	if r.Line > 0 {
+		line = fmt.Sprint(r.Line)
+	}
+	_, err := fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", line, r.Result, printable(r.Username), printable(r.Reason))
+	return err
+}
+
+// watch shows a bar to who sits at a terminal, in the place of a line of the log for each account.
+func (o output) watch(options *roster.Options) error {
+	if file, ok := o.err.(*os.File); !ok || !term.IsTerminal(int(file.Fd())) {
+		return nil
+	}
+	bar := progressbar.NewOptions64(-1, progressbar.OptionSetWriter(o.err), progressbar.OptionShowBytes(true),
+		progressbar.OptionClearOnFinish(), progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionSetDescription("importing"))
+	options.Audit = func(server.Event, uuid.UUID) {}
+	options.Progress = func(done, of int64) {
+		bar.ChangeMax64(of)
+		_ = bar.Set64(done) // a bar that cannot be drawn does not keep from importing
+	}
+	return nil
+}
+
+// summary says what was done, and is an error where lines are wrong.
+func (c rosterImport) summary(o output, counts roster.Counts) error {
+	did := "done"
+	if c.DryRun {
+		did = "to do"
+	}
+	_, err := fmt.Fprintf(o.out, "%s: %d added, %d changed, %d deactivated; %d unchanged, %d wrong\n", did, counts[roster.Added],
+		counts[roster.Changed], counts[roster.Deactivated], counts[roster.Unchanged], counts[roster.Wrong])
+	if err == nil && !c.DryRun {
+		_, err = fmt.Fprintf(o.out, "report: %s\n", c.Report)
+	}
+	if err == nil && counts[roster.Wrong] > 0 {
+		err = fmt.Errorf("%d lines are wrong and were left out", counts[roster.Wrong])
+	}
+	return err
+}
+
+// Run exports a roster.
+func (c rosterExport) Run(ctx context.Context, o output) error {
+	return c.with(ctx, func(db *repository.DB) error { return roster.Export(ctx, db, o.out, c.WithHashes) })
+}

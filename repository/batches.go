@@ -1,0 +1,134 @@
+package repository
+
+import (
+	"context"
+	"errors"
+
+	"github.com/google/uuid"
+	"gorm.io/gorm"
+	"gorm.io/gorm/clause"
+)
+
+// MostAtOnce is how many accounts a call about several of them takes at most.
+const MostAtOnce = 500
+
+// ByUsernames returns the accounts that there are of these usernames, by their usernames.
+func (u *Users) ByUsernames(ctx context.Context, usernames []string) (map[string]User, error) {
+	var users []User
+	err := u.db.do(ctx, "users by username", func(db *gorm.DB) error {
+		return db.Where("username IN ?", usernames).Find(&users).Error
+	})
+	of := make(map[string]User, len(users))
+	for _, user := range users {
+		of[user.Username] = user
+	}
+	return of, err
+}
+
+// CreateMissing stores those accounts whose usernames are free, with the codes that are theirs, and returns the ids of the
+// stored ones. It leaves the others alone. To give the accounts in the order of their usernames keeps two callers from
+// waiting for each other.
+func (u *Users) CreateMissing(ctx context.Context, users []User, codes []Code) (stored map[uuid.UUID]bool, err error) {
+	if len(users) == 0 {
+		return nil, nil
+	}
+	ids := make([]uuid.UUID, len(users))
+	for i, user := range users {
+		ids[i] = user.ID
+	}
+	err = u.db.do(ctx, "create users", func(db *gorm.DB) error {
+		return db.Transaction(func(tx *gorm.DB) error {
+			free := clause.OnConflict{Columns: []clause.Column{{Name: "username"}}, DoNothing: true}
+			if err := tx.Clauses(free).Create(&users).Error; err != nil {
+				return err
+			}
+			var found []uuid.UUID
+			if err := tx.Model(&User{}).Where("id IN ?", ids).Pluck("id", &found).Error; err != nil {
+				return err
+			}
+			stored = make(map[uuid.UUID]bool, len(found))
+			for _, id := range found {
+				stored[id] = true
+			}
+			return putCodes(tx, codes, stored)
+		})
+	})
+	return stored, err
+}
+
+// putCodes stores those codes whose accounts are meant, in the place of the ones that the accounts may have.
+func putCodes(tx *gorm.DB, codes []Code, of map[uuid.UUID]bool) error {
+	var theirs []Code
+	for _, code := range codes {
+		if of[code.UserID] {
+			theirs = append(theirs, code)
+		}
+	}
+	if len(theirs) == 0 {
+		return nil
+	}
+	return tx.Clauses(clause.OnConflict{UpdateAll: true}).Create(&theirs).Error
+}
+
+// Revision is what to make of an account. A nil leaves it as it is.
+type Revision struct {
+	ID uuid.UUID
+	UserChanges
+	Active *bool
+	// Password is encoded, for an account that has none: that has OldPassword still.
+	Password    *string
+	OldPassword string
+	Code        *Code
+}
+
+// Revise makes all revisions or none. Who is made inactive loses all tokens and the code, as SetActive says. An account that
+// is not there, or has another password meanwhile, is no error.
+func (u *Users) Revise(ctx context.Context, revisions []Revision) error {
+	if len(revisions) == 0 {
+		return nil
+	}
+	return u.db.do(ctx, "revise users", func(db *gorm.DB) error {
+		return db.Transaction(func(tx *gorm.DB) error {
+			for _, r := range revisions {
+				if err := revise(tx, r); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	})
+}
+
+func revise(tx *gorm.DB, r Revision) error {
+	columns := r.columns()
+	if r.Active != nil {
+		columns["is_active"] = *r.Active
+	}
+	if len(columns) > 0 {
+		if err := tx.Model(&User{}).Where("id = ?", r.ID).Updates(columns).Error; err != nil {
+			return err
+		}
+	}
+	if r.Password != nil {
+		if err := tx.Model(&User{}).Where("id = ? AND password = ?", r.ID, r.OldPassword).Update("password", *r.Password).Error; err != nil {
+			return err
+		}
+	}
+	if r.Code != nil {
+		if err := putCodes(tx, []Code{*r.Code}, map[uuid.UUID]bool{r.ID: true}); err != nil {
+			return err
+		}
+	}
+	if r.Active != nil && !*r.Active {
+		return endSignIns(tx, r.ID)
+	}
+	return nil
+}
+
+// endSignIns removes all tokens of an account, and its code.
+func endSignIns(tx *gorm.DB, user uuid.UUID) error {
+	return errors.Join(
+		tx.Where("user_id = ?", user).Delete(&Token{}).Error,
+		tx.Where("user_id = ?", user).Delete(&Code{}).Error,
+	)
+}

@@ -1,0 +1,278 @@
+package roster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/rollbook/rollbook/password"
+	"github.com/rollbook/rollbook/repository"
+	"github.com/rollbook/rollbook/server"
+)
+
+// action is what to do for a student.
+type action struct {
+	*student
+	exists   bool
+	revision repository.Revision // of an account that exists
+	code     *repository.Code    // to store
+}
+
+// planBatch decides about students.
+func (i *importer) planBatch(ctx context.Context, batch []*student) error {
+	_, err := i.decide(ctx, batch, func(s *student) remembered { return i.codes[keyOf(s.Username)] })
+	return err
+}
+
+// carryOutBatch decides again, since the accounts may be others by now, and does it. The plan has the codes.
+func (i *importer) carryOutBatch(ctx context.Context, batch []*student) error {
+	planned := map[*student]remembered{}
+	for _, s := range batch {
+		row, err := i.plan.next()
+		if err != nil || row.Line != s.Line || row.Username != s.Username {
+			return errors.Join(errChanged, err)
+		}
+		planned[s] = remembered{row.Code, row.Expires, true}
+	}
+	todo := batch
+	for len(todo) > 0 {
+		actions, err := i.decide(ctx, todo, func(s *student) remembered { return planned[s] })
+		if err != nil {
+			return err
+		}
+		if todo, err = i.do(ctx, actions); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// decide sets what is to be done for the students whose lines are not wrong.
+func (i *importer) decide(ctx context.Context, batch []*student, codeOf func(*student) remembered) ([]action, error) {
+	var names []string
+	for _, s := range batch {
+		if s.Result != Wrong {
+			names = append(names, s.Username)
+		}
+	}
+	existing, err := i.DB.Users().ByUsernames(ctx, names)
+	if err != nil {
+		return nil, err
+	}
+	var ids []uuid.UUID
+	for _, user := range existing {
+		if !password.IsSet(user.Password) {
+			ids = append(ids, user.ID)
+		}
+	}
+	live, err := i.DB.Codes().Of(ctx, ids...)
+	if err != nil {
+		return nil, err
+	}
+	var actions []action
+	for _, s := range batch {
+		if s.Result == Wrong {
+			continue
+		}
+		a := action{student: s}
+		user, exists := existing[s.Username]
+		if exists {
+			a.exists, a.revision = true, s.revise(user)
+			s.wanted.IsActive = s.has[colActive] && s.wanted.IsActive || !s.has[colActive] && user.IsActive
+		} else {
+			s.Result, s.Reason, user = Added, "", s.wanted
+		}
+		if s.needsCode() && !password.IsSet(user.Password) {
+			i.giveCode(&a, user.ID, live, codeOf(s))
+		}
+		actions = append(actions, a)
+	}
+	return actions, nil
+}
+
+// giveCode gives an account a one-time code, unless it has one. Which one that is, is known where it was remembered.
+func (i *importer) giveCode(a *action, user uuid.UUID, live map[uuid.UUID]repository.Code, old remembered) {
+	if code, ok := live[user]; ok {
+		if code.Is(old.plain) {
+			a.Code, a.Expires = old.plain, code.ExpiresAt
+		}
+		return
+	}
+	if !old.planned || old.plain == "" || !old.expires.After(time.Now()) {
+		old = remembered{plain: repository.NewCode(), expires: time.Now().Add(i.CodeTTL).UTC().Truncate(time.Second)}
+	}
+	code := repository.CodeFor(user, old.plain, old.expires)
+	a.Code, a.Expires, a.code = old.plain, code.ExpiresAt, &code
+	if a.exists {
+		a.revision.Code = &code
+		a.Result, a.Reason = Changed, strings.TrimPrefix(a.Reason+", code", ", ")
+	}
+}
+
+// do carries actions out, and returns the students whose accounts somebody else has made meanwhile.
+func (i *importer) do(ctx context.Context, actions []action) (again []*student, err error) {
+	if err := i.encode(ctx, actions); err != nil {
+		return nil, err
+	}
+	slices.SortFunc(actions, func(a, b action) int { return strings.Compare(a.Username, b.Username) })
+	var users []repository.User
+	var codes []repository.Code
+	var revisions []repository.Revision
+	for _, a := range actions {
+		switch {
+		case !a.exists:
+			users = append(users, a.wanted)
+			if a.code != nil {
+				codes = append(codes, *a.code)
+			}
+		case a.Result == Changed:
+			revisions = append(revisions, a.revision)
+		}
+	}
+	stored, err := i.DB.Users().CreateMissing(ctx, users, codes)
+	if err != nil {
+		return nil, err
+	}
+	if err := i.DB.Users().Revise(ctx, revisions); err != nil {
+		return nil, err
+	}
+	for _, a := range actions {
+		if !a.exists && !stored[a.wanted.ID] {
+			a.Code, a.Expires = "", time.Time{}
+			again = append(again, a.student)
+			continue
+		}
+		i.audit(a)
+	}
+	return again, nil
+}
+
+// audit tells what has happened to an account.
+func (i *importer) audit(a action) {
+	if !a.exists {
+		i.Audit(server.EventRegistered, a.wanted.ID)
+	} else if a.Result != Changed {
+		return
+	}
+	id := a.wanted.ID
+	if a.exists {
+		id = a.revision.ID
+	}
+	if a.code != nil {
+		i.Audit(server.EventInvited, id)
+	}
+	if a.revision.Password != nil {
+		i.Audit(server.EventPasswordChanged, id)
+	}
+	if active := a.revision.Active; active != nil && *active {
+		i.Audit(server.EventActivated, id)
+	} else if active != nil {
+		i.Audit(server.EventDeactivated, id)
+	}
+}
+
+// encode encodes the passwords that are to be stored, on all cores.
+func (i *importer) encode(ctx context.Context, actions []action) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for _, a := range actions {
+		if a.plain == "" || a.wanted.Password != "" || a.exists && a.revision.Password == nil {
+			continue
+		}
+		group.Go(func() (err error) {
+			a.wanted.Password, err = i.Hasher.Encode(ctx, a.plain) // the revision, if any, points there
+			return err
+		})
+	}
+	return group.Wait()
+}
+
+// planMissing plans the deactivation of active accounts that are not on the roster.
+func (i *importer) planMissing(ctx context.Context) error {
+	if i.blind > 0 {
+		return fmt.Errorf("%d lines are wrong and do not say whose they are, so that nobody can be called missing: mend them, or leave the deactivation out", i.blind)
+	}
+	active, missing := 0, 0
+	for last := ""; ; {
+		users, err := i.DB.Users().After(ctx, last, repository.MostAtOnce)
+		if err != nil {
+			return err
+		}
+		for _, user := range users {
+			if !user.IsActive {
+				continue
+			}
+			active++
+			if i.seen[keyOf(user.Username)] > 0 {
+				continue
+			}
+			missing++
+			i.counts[Deactivated]++
+			if err := i.write(Row{Username: user.Username, Result: Deactivated, Reason: "not on the roster"}); err != nil {
+				return err
+			}
+		}
+		if len(users) < repository.MostAtOnce {
+			break
+		}
+		last = users[len(users)-1].Username
+	}
+	if share := float64(missing) / float64(max(active, 1)); share > i.MostMissing {
+		return fmt.Errorf("%d of %d active accounts are not on the roster: deactivating more than %.0f %% of them at once must be allowed first, and nothing was changed",
+			missing, active, 100*i.MostMissing)
+	}
+	return nil
+}
+
+// deactivatePlanned deactivates the accounts that the plan has behind the lines of the roster.
+func (i *importer) deactivatePlanned(ctx context.Context) error {
+	for end := false; !end; {
+		var rows []Row
+		var names []string
+		for len(rows) < repository.MostAtOnce {
+			row, err := i.plan.next()
+			if end = errors.Is(err, io.EOF); end {
+				break
+			}
+			if err != nil {
+				return err
+			}
+			if row.Line > 0 {
+				return errChanged
+			}
+			rows, names = append(rows, row), append(names, row.Username)
+		}
+		users, err := i.DB.Users().ByUsernames(ctx, names)
+		if err != nil {
+			return err
+		}
+		inactive := false
+		var revisions []repository.Revision
+		for _, name := range names {
+			if user, there := users[name]; there && user.IsActive {
+				revisions = append(revisions, repository.Revision{ID: user.ID, Active: &inactive})
+			}
+		}
+		if err := i.DB.Users().Revise(ctx, revisions); err != nil {
+			return err
+		}
+		for _, r := range revisions {
+			i.Audit(server.EventDeactivated, r.ID)
+		}
+		for _, row := range rows {
+			i.counts[Deactivated]++
+			if err := i.write(row); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
