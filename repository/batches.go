@@ -56,7 +56,7 @@ func (u *Users) CreateMissing(ctx context.Context, users []User, codes []Code) (
 	return stored, err
 }
 
-// putCodes stores those codes whose accounts are meant, in the place of the ones that the accounts may have.
+// putCodes stores those codes whose accounts are meant and have none that can be used.
 func putCodes(tx *gorm.DB, codes []Code, of map[uuid.UUID]bool) error {
 	var theirs []Code
 	for _, code := range codes {
@@ -67,7 +67,10 @@ func putCodes(tx *gorm.DB, codes []Code, of map[uuid.UUID]bool) error {
 	if len(theirs) == 0 {
 		return nil
 	}
-	return tx.Clauses(clause.OnConflict{UpdateAll: true}).Create(&theirs).Error
+	expired := clause.Where{Exprs: []clause.Expression{clause.Lte{Column: clause.Column{Table: "codes", Name: "expires_at"}, Value: tx.NowFunc()}}}
+	return tx.Clauses(clause.OnConflict{
+		Columns: []clause.Column{{Name: "user_id"}}, UpdateAll: true, Where: expired,
+	}).Create(&theirs).Error
 }
 
 // Revision is what to make of an account. A nil leaves it as it is.
@@ -78,7 +81,7 @@ type Revision struct {
 	// Password is encoded, for an account that has none: that has OldPassword still.
 	Password    *string
 	OldPassword string
-	Code        *Code
+	Code        *Code // for an account that has none that can be used: that has its own still
 }
 
 // Revise makes all revisions or none. Who is made inactive loses all tokens and the code, as SetActive says. An account that

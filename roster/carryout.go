@@ -117,7 +117,7 @@ func (i *importer) giveCode(a *action, user uuid.UUID, live map[uuid.UUID]reposi
 	}
 }
 
-// do carries actions out, and returns the students whose accounts somebody else has made meanwhile.
+// do carries actions out, and returns the students for whom somebody else has made an account or code meanwhile.
 func (i *importer) do(ctx context.Context, actions []action) (again []*student, err error) {
 	if err := i.encode(ctx, actions); err != nil {
 		return nil, err
@@ -126,6 +126,7 @@ func (i *importer) do(ctx context.Context, actions []action) (again []*student, 
 	var users []repository.User
 	var codes []repository.Code
 	var revisions []repository.Revision
+	var invited []uuid.UUID // by a revision
 	for _, a := range actions {
 		switch {
 		case !a.exists:
@@ -135,6 +136,9 @@ func (i *importer) do(ctx context.Context, actions []action) (again []*student, 
 			}
 		case a.Result == Changed:
 			revisions = append(revisions, a.revision)
+			if a.code != nil {
+				invited = append(invited, a.revision.ID)
+			}
 		}
 	}
 	stored, err := i.DB.Users().CreateMissing(ctx, users, codes)
@@ -144,8 +148,12 @@ func (i *importer) do(ctx context.Context, actions []action) (again []*student, 
 	if err := i.DB.Users().Revise(ctx, revisions); err != nil {
 		return nil, err
 	}
+	live, err := i.DB.Codes().Of(ctx, invited...)
+	if err != nil {
+		return nil, err
+	}
 	for _, a := range actions {
-		if !a.exists && !stored[a.wanted.ID] {
+		if !a.exists && !stored[a.wanted.ID] || a.exists && a.code != nil && !live[a.revision.ID].Is(a.Code) {
 			a.Code, a.Expires = "", time.Time{}
 			again = append(again, a.student)
 			continue

@@ -129,6 +129,9 @@ func (r *reader) parse(text string) (rec record, rest []string) {
 		whole += "\n" + more
 	}
 	cells, err := r.split(whole)
+	if err == nil && r.swallows(cells) {
+		err = errors.New("a quoted cell goes on over the next lines")
+	}
 	if err == nil && len(cells) != len(r.columns) {
 		err = fmt.Errorf("it has %d cells, and the first line has %d", len(cells), len(r.columns))
 	}
@@ -147,6 +150,26 @@ func (r *reader) parse(text string) (rec record, rest []string) {
 		}
 	}
 	return rec, nil
+}
+
+// swallows tells whether a quote that was never meant to begin a cell has taken lines into one: names and what is not read
+// may have line ends, but names have none together with separators.
+func (r *reader) swallows(cells []string) bool {
+	for i, cell := range cells {
+		if i >= len(r.columns) || !strings.Contains(cell, "\n") {
+			continue
+		}
+		switch r.columns[i] {
+		case "":
+		case colFirstName, colLastName:
+			if strings.ContainsRune(cell, r.comma) {
+				return true
+			}
+		default:
+			return true
+		}
+	}
+	return false
 }
 
 // split returns the cells of a record.

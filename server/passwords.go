@@ -72,7 +72,7 @@ func (s *Server) setPassword(ctx context.Context, setting *gen.PasswordSetting) 
 	if err != nil {
 		return user.ID, err
 	}
-	if !codes[user.ID].Is(setting.Code) || !user.IsActive {
+	if !codes[user.ID].Is(setting.Code) {
 		return user.ID, fmt.Errorf("code of %s: %w", user.ID, repository.ErrNotFound)
 	}
 	// The guard has not seen the account's names and address. The code is not used up by a weak password.

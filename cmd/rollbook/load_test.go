@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -92,6 +93,27 @@ func logInAtOnce(t *testing.T, p process, typed string, want int) {
 	}
 	if p99 > mostReadDelay {
 		t.Errorf("the p99 of reads is %s", p99)
+	}
+}
+
+// A hundred thousand students with encoded passwords are imported in less than a minute, in little memory.
+func TestImportIsFast(t *testing.T) {
+	const students, most, mostMemory = 100_000, time.Minute, 150 << 20
+	for name, fresh := range map[string]func(testing.TB) string{"sqlite": testdb.SQLite, "postgres": testdb.Postgres} {
+		t.Run(name, func(t *testing.T) {
+			address, path := fresh(t), writeRoster(t, students)
+			cmd := program(t, []string{"DATABASE_URL=" + address}, "roster", "import", path)
+			began := time.Now()
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Fatalf("%v: %.300s", err, out)
+			}
+			took, usage := time.Since(began), cmd.ProcessState.SysUsage().(*syscall.Rusage)
+			peak := usage.Maxrss << 10
+			t.Logf("%d students in %s, %d MB", students, took, peak>>20)
+			if took > most || peak > mostMemory {
+				t.Errorf("%s and %d MB are too much", took, peak>>20)
+			}
+		})
 	}
 }
 

@@ -28,7 +28,7 @@ type rosterImport struct {
 	database
 	policyFlag
 	Code              codeLife `embed:""`
-	File              string   `arg:"" type:"existingfile" help:"The list: UTF-8, with commas, semicolons or tabs; the first line names the columns, out of username, first_name, last_name, email, password, password_hash and active."`
+	File              string   `arg:"" help:"The list: UTF-8, with commas, semicolons or tabs; the first line names the columns, out of username, first_name, last_name, email, password, password_hash and active."`
 	DryRun            bool     `help:"Show what would be done, and do nothing."`
 	DeactivateMissing bool     `help:"Deactivate the accounts that are not on the list."`
 	Most              float64  `name:"deactivate-at-most" placeholder:"PERCENT" default:"10" help:"How many percent of the active accounts may be missing; where more are, nothing is done. Default: ${default}."`
