@@ -29,8 +29,9 @@ func (u *Users) ByUsernames(ctx context.Context, usernames []string) (map[string
 // stored ones. It leaves the others alone. To give the accounts in the order of their usernames keeps two callers from
 // waiting for each other.
 func (u *Users) CreateMissing(ctx context.Context, users []User, codes []Code) (stored map[uuid.UUID]bool, err error) {
+	stored = map[uuid.UUID]bool{}
 	if len(users) == 0 {
-		return nil, nil
+		return stored, nil
 	}
 	ids := make([]uuid.UUID, len(users))
 	for i, user := range users {
@@ -46,7 +47,7 @@ func (u *Users) CreateMissing(ctx context.Context, users []User, codes []Code) (
 			if err := tx.Model(&User{}).Where("id IN ?", ids).Pluck("id", &found).Error; err != nil {
 				return err
 			}
-			stored = make(map[uuid.UUID]bool, len(found))
+			clear(stored)
 			for _, id := range found {
 				stored[id] = true
 			}

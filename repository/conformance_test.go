@@ -15,26 +15,11 @@ import (
 	"github.com/rollbook/rollbook/test/testdb"
 )
 
-// open opens a fresh database for one test.
-func open(t *testing.T, address string) *repository.DB {
-	t.Helper()
-	db, err := repository.Open(t.Context(), address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := db.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return db
-}
-
 // each runs a test on every kind of database.
 func each(t *testing.T, f func(t *testing.T, db *repository.DB)) {
 	t.Helper()
 	t.Parallel()
-	testdb.Each(t, func(t *testing.T, address string) { f(t, open(t, address)) })
+	testdb.Each(t, func(t *testing.T, address string) { f(t, testdb.Open(t, address)) })
 }
 
 func newUser(name string) repository.User {

@@ -30,7 +30,7 @@ func TestReadyOnceMigrated(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			db := open(t, fresh(t))
+			db := testdb.Open(t, fresh(t))
 			if err := db.Ready(t.Context()); err == nil {
 				t.Error("ready before it is migrated")
 			}
@@ -61,7 +61,7 @@ func TestSimultaneousMigrations(t *testing.T) {
 			const instances = 8
 			opened.Add(instances)
 			for range instances {
-				db := open(t, address)
+				db := testdb.Open(t, address)
 				wg.Go(func() {
 					opened.Done()
 					opened.Wait() // so that they all start at once

@@ -101,7 +101,7 @@ func TestConflictsAreRetried(t *testing.T) {
 }
 
 func givePlacesAtOnce(t *testing.T, address string) {
-	instances := []*repository.Throttles{throttles(t, open(t, address)), throttles(t, open(t, address))}
+	instances := []*repository.Throttles{throttles(t, testdb.Open(t, address)), throttles(t, testdb.Open(t, address))}
 	const callers, most = 200, 7
 	var given atomic.Int32
 	var wg sync.WaitGroup
@@ -165,7 +165,7 @@ func TestPlacesAreGivenBack(t *testing.T) {
 func TestFullQueuesAreOnlyLookedAt(t *testing.T) {
 	t.Parallel()
 	testdb.Each(t, func(t *testing.T, address string) {
-		queues := throttles(t, open(t, address))
+		queues := throttles(t, testdb.Open(t, address))
 		full := repository.Place{Key: queues.Key("full"), Most: 1, Window: time.Hour}
 		other := repository.Place{Key: queues.Key("other"), Most: 1, Window: time.Hour}
 		if wait := take(t, queues, full); wait != 0 {

@@ -1,7 +1,6 @@
 package roster
 
 import (
-	"fmt"
 	"maps"
 	"strings"
 	"time"
@@ -66,8 +65,9 @@ func (i *importer) check(r record) (student, error) {
 		problems = map[string][]string{}
 	}
 	if s.has[colActive] {
-		if s.wanted.IsActive, err = parseBool(r.cells[colActive]); err != nil {
-			problems[colActive] = []string{err.Error()}
+		var ok bool
+		if s.wanted.IsActive, ok = parseBool(r.cells[colActive]); !ok {
+			problems[colActive] = []string{"Must be a valid boolean."}
 		}
 	}
 	if s.has[colHash] {
@@ -87,14 +87,14 @@ func (i *importer) check(r record) (student, error) {
 	return s, nil
 }
 
-func parseBool(text string) (bool, error) {
+func parseBool(text string) (value, ok bool) {
 	switch strings.ToLower(strings.TrimSpace(text)) {
 	case "true", "yes", "1", "t", "y":
-		return true, nil
+		return true, true
 	case "false", "no", "0", "f", "n":
-		return false, nil
+		return false, true
 	}
-	return false, fmt.Errorf("Must be a valid boolean.") //nolint:staticcheck // DRF's words
+	return false, false
 }
 
 // needsCode tells whether a student has no way to sign in but a one-time code.

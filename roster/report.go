@@ -25,7 +25,7 @@ type reportWriter struct {
 }
 
 func createReport(path string) (*reportWriter, error) {
-	file, err := os.OpenFile(path+".tmp", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	file, err := os.OpenFile(path+".tmp", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600) //nolint:gosec // the operator says which
 	if err != nil {
 		return nil, err
 	}

@@ -13,7 +13,6 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/rollbook/rollbook/repository"
 	"github.com/rollbook/rollbook/test/testdb"
 )
 
@@ -53,7 +52,7 @@ func TestKilledImport(t *testing.T) {
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
-			time.Sleep(rand.N(took)) //nolint:gosec // when is no secret
+			time.Sleep(rand.N(took))
 			if err := cmd.Process.Kill(); err != nil {
 				t.Fatal(err)
 			}
@@ -76,11 +75,7 @@ func TestKilledImport(t *testing.T) {
 // wantCodes fails the test where a report has not so many codes, or one is not that of its account.
 func wantCodes(t *testing.T, address, report string, want int) {
 	t.Helper()
-	db, err := repository.Open(t.Context(), address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = db.Close() }()
+	db := testdb.Open(t, address)
 	text, err := os.ReadFile(report)
 	if err != nil {
 		t.Fatal(err)

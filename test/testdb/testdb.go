@@ -27,6 +27,21 @@ func Each(t *testing.T, f func(t *testing.T, address string)) {
 	}
 }
 
+// Open opens the database at an address until the test ends.
+func Open(t testing.TB, address string) *repository.DB {
+	t.Helper()
+	db, err := repository.Open(t.Context(), address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return db
+}
+
 // SQLite returns the address of a fresh, migrated SQLite file.
 func SQLite(t testing.TB) string {
 	t.Helper()
