@@ -64,17 +64,20 @@ func TestBackoffDoubles(t *testing.T) {
 		queues := throttles(t, db)
 		const first, longest = 100 * time.Millisecond, 300 * time.Millisecond
 		place := repository.Place{Key: queues.Key("a"), Most: 2, Backoff: first, BackoffMax: longest}
+		var last time.Time // before the last place was taken
 		for range 2 {
+			last = time.Now()
 			if wait := take(t, queues, place); wait != 0 {
 				t.Fatalf("the first ones have to wait: %s", wait)
 			}
 		}
 		for i, most := range []time.Duration{first, 2 * first, longest, longest} {
 			wait := take(t, queues, place)
-			if wait <= most/2 || wait > most {
-				t.Errorf("wait %d is %s, want %s", i, wait, most)
+			if wait <= most-time.Since(last)-time.Millisecond || wait > most {
+				t.Errorf("wait %d is %s, want %s from %s ago on", i, wait, most, time.Since(last))
 			}
 			time.Sleep(wait)
+			last = time.Now()
 			if wait := take(t, queues, place); wait != 0 {
 				t.Errorf("after wait %d: %s more", i, wait)
 			}

@@ -101,6 +101,7 @@ func TestImportIsFast(t *testing.T) {
 	const students, most, mostMemory = 100_000, time.Minute, 150 << 20
 	for name, fresh := range map[string]func(testing.TB) string{"sqlite": testdb.SQLite, "postgres": testdb.Postgres} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			address, path := fresh(t), writeRoster(t, students)
 			cmd := program(t, []string{"DATABASE_URL=" + address}, "roster", "import", path)
 			began := time.Now()
