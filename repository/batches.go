@@ -33,23 +33,12 @@ func (u *Users) CreateMissing(ctx context.Context, users []User, codes []Code) (
 	if len(users) == 0 {
 		return stored, nil
 	}
-	ids := make([]uuid.UUID, len(users))
-	for i, user := range users {
-		ids[i] = user.ID
-	}
 	err = u.db.do(ctx, "create users", func(db *gorm.DB) error {
 		return db.Transaction(func(tx *gorm.DB) error {
-			free := clause.OnConflict{Columns: []clause.Column{{Name: "username"}}, DoNothing: true}
-			if err := tx.Clauses(free).Create(&users).Error; err != nil {
-				return err
-			}
-			var found []uuid.UUID
-			if err := tx.Model(&User{}).Where("id IN ?", ids).Pluck("id", &found).Error; err != nil {
-				return err
-			}
 			clear(stored)
-			for _, id := range found {
-				stored[id] = true
+			byName := clause.OnConflict{Columns: []clause.Column{{Name: "username"}}, DoNothing: true}
+			if err := createFree(tx, users, byName, stored); err != nil {
+				return err
 			}
 			return putCodes(tx, codes, stored)
 		})

@@ -54,7 +54,7 @@ func CodeFor(user uuid.UUID, plain string, expires time.Time) Code {
 // Is tells whether it is this code, however it is spelled.
 func (c Code) Is(plain string) bool { return bytes.Equal(c.Digest, codeDigest(plain)) }
 
-func codeDigest(plain string) []byte { return digest(codeSpelling.Replace(strings.ToUpper(plain))) }
+func codeDigest(plain string) []byte { return Digest(codeSpelling.Replace(strings.ToUpper(plain))) }
 
 // Codes are the one-time codes of a database.
 type Codes struct{ db *DB }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
+	"crypto/sha512"
 	"encoding/hex"
 	"time"
 
@@ -30,7 +31,8 @@ type Token struct {
 	Digest     []byte
 	Client     string // what the client called itself, at most MaxClient characters
 	CreatedAt  time.Time
-	LastUsedAt time.Time // give or take usedPrecision
+	LastUsedAt time.Time  // give or take usedPrecision
+	ExpiresAt  *time.Time // where it has an end of its own, whatever the Lifetimes say
 }
 
 // NewToken makes a token for an account, and the key that the client is to carry: 40 hexadecimal digits, kept nowhere.
@@ -38,12 +40,26 @@ func NewToken(userID uuid.UUID, client string) (token Token, key string) {
 	random := make([]byte, keyBytes)
 	_, _ = rand.Read(random) // never fails: it ends the program rather
 	key = hex.EncodeToString(random)
-	return Token{ID: uuid.New(), UserID: userID, Digest: digest(key), Client: shorten(client)}, key
+	return Token{ID: uuid.New(), UserID: userID, Digest: Digest(key), Client: shorten(client)}, key
 }
 
-func digest(key string) []byte {
+// longKey is how many characters the keys of django-rest-knox have, of which it keeps the SHA-512.
+const longKey = 64
+
+// Digest is what is kept of a key: its SHA-256, or, where it has 64 characters, its SHA-512.
+func Digest(key string) []byte {
+	if len(key) == longKey {
+		sum := sha512.Sum512([]byte(key))
+		return sum[:]
+	}
 	sum := sha256.Sum256([]byte(key))
 	return sum[:]
+}
+
+// ImportedToken is an account's token that another server has made, which keeps its key. It was made then, and counts as
+// used now. The digest is as Digest makes it.
+func ImportedToken(userID uuid.UUID, digest []byte, created time.Time, expires *time.Time) Token {
+	return Token{ID: uuid.New(), UserID: userID, Digest: digest, Client: "imported", CreatedAt: created.UTC(), ExpiresAt: expires}
 }
 
 // shorten cuts a client's name to MaxClient characters.
@@ -54,10 +70,12 @@ func shorten(client string) string {
 	return client
 }
 
-// BeforeCreate says that a token was last used when it was made.
+// BeforeCreate says that a token is used now, and was made now where nothing else is known.
 func (t *Token) BeforeCreate(tx *gorm.DB) error {
-	t.CreatedAt = tx.NowFunc()
-	t.LastUsedAt = t.CreatedAt
+	t.LastUsedAt = tx.NowFunc()
+	if t.CreatedAt.IsZero() {
+		t.CreatedAt = t.LastUsedAt
+	}
 	return nil
 }
 
@@ -78,6 +96,7 @@ func (l Lifetimes) precision() time.Duration {
 
 // alive is the condition that a token t, of the time now, is alive, to stand behind others, and its values.
 func (l Lifetimes) alive(now time.Time) (sql string, values []any) {
+	sql, values = " AND (t.expires_at IS NULL OR t.expires_at > ?)", []any{now}
 	if l.Idle > 0 {
 		sql, values = sql+" AND t.last_used_at > ?", append(values, now.Add(-l.Idle))
 	}
@@ -110,9 +129,8 @@ func (t *Tokens) SignIn(ctx context.Context, token Token, encoded string) error 
 			if err != nil {
 				return err
 			}
-			if alive, values := t.lifetimes.alive(tx.NowFunc()); alive != "" {
-				err = tx.Exec("DELETE FROM tokens AS t WHERE t.user_id = ? AND NOT (TRUE"+alive+")", append([]any{token.UserID}, values...)...).Error
-			}
+			alive, values := t.lifetimes.alive(tx.NowFunc())
+			err = tx.Exec("DELETE FROM tokens AS t WHERE t.user_id = ? AND NOT (TRUE"+alive+")", append([]any{token.UserID}, values...)...).Error
 			if err != nil {
 				return err
 			}
@@ -136,7 +154,7 @@ func (t *Tokens) Owner(ctx context.Context, key string) (User, uuid.UUID, error)
 		err := db.Raw(`SELECT u.id, u.username, u.first_name, u.last_name, u.email, u.password, u.is_active,
 			u.created_at, u.updated_at, t.id AS token_id, t.last_used_at
 			FROM tokens t JOIN users u ON u.id = t.user_id WHERE t.digest = ? AND u.is_active`+alive,
-			append([]any{digest(key)}, values...)...).Take(&row).Error
+			append([]any{Digest(key)}, values...)...).Take(&row).Error
 		if err != nil {
 			return err
 		}

@@ -115,12 +115,12 @@ func (i *importer) makePlan(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer plan.abandon()
-	i.write = plan.write
+	defer plan.Abandon()
+	i.write = func(r Row) error { return plan.Write(r.cells()...) }
 	if err := i.planAll(ctx); err != nil {
 		return err
 	}
-	return plan.finish()
+	return plan.Finish()
 }
 
 func (i *importer) planAll(ctx context.Context) error {
@@ -141,8 +141,8 @@ func (i *importer) carryOut(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	defer report.abandon()
-	i.write = report.write
+	defer report.Abandon()
+	i.write = func(r Row) error { return report.Write(r.cells()...) }
 	if err := i.eachBatch(ctx, i.carryOutBatch); err != nil {
 		return err
 	}
@@ -152,7 +152,7 @@ func (i *importer) carryOut(ctx context.Context) (err error) {
 	if info, err := i.file.Stat(); err != nil || info.Size() != i.info.Size() || !info.ModTime().Equal(i.info.ModTime()) {
 		return errors.Join(errChanged, err)
 	}
-	if err := report.finish(); err != nil {
+	if err := report.Finish(); err != nil {
 		return err
 	}
 	return os.Remove(i.planPath())

@@ -11,30 +11,17 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"github.com/rollbook/rollbook/csvfile"
 )
 
 var reportHeader = []string{"line", "username", "result", "reason", "code", "expires"}
 
-// reportWriter writes a report that is there as a whole or not at all, also when the machine stops. It holds one-time
-// codes, so that nobody else may read it.
-type reportWriter struct {
-	path string
-	file *os.File
-	buf  *bufio.Writer
-	csv  *csv.Writer
-}
+// createReport begins a report. It holds one-time codes.
+func createReport(path string) (*csvfile.Writer, error) { return csvfile.Create(path, reportHeader) }
 
-func createReport(path string) (*reportWriter, error) {
-	file, err := os.OpenFile(path+".tmp", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600) //nolint:gosec // the operator says which
-	if err != nil {
-		return nil, err
-	}
-	buf := bufio.NewWriter(file)
-	w := &reportWriter{path, file, buf, csv.NewWriter(buf)}
-	return w, w.csv.Write(reportHeader)
-}
-
-func (w *reportWriter) write(r Row) error {
+// cells are what a report has of a row.
+func (r Row) cells() []string {
 	cells := []string{"", r.Username, string(r.Result), r.Reason, r.Code, ""}
 	if r.Line > 0 {
 		cells[0] = strconv.Itoa(r.Line)
@@ -42,23 +29,7 @@ func (w *reportWriter) write(r Row) error {
 	if r.Code != "" {
 		cells[5] = r.Expires.UTC().Format(time.RFC3339Nano)
 	}
-	return w.csv.Write(cells)
-}
-
-// finish puts the report in its place.
-func (w *reportWriter) finish() error {
-	w.csv.Flush()
-	err := errors.Join(w.csv.Error(), w.buf.Flush(), w.file.Sync(), w.file.Close())
-	if err != nil {
-		return fmt.Errorf("write the report: %w", err)
-	}
-	return os.Rename(w.path+".tmp", w.path)
-}
-
-// abandon removes what was written. After finish it does nothing.
-func (w *reportWriter) abandon() {
-	_ = w.file.Close()             // it may be closed
-	_ = os.Remove(w.path + ".tmp") // it may be in its place
+	return cells
 }
 
 // reportReader reads a report.

@@ -58,6 +58,7 @@ type cli struct {
 	User    userCmd    `cmd:"" help:"Look after accounts, also while the server runs."`
 	Token   tokenCmd   `cmd:"" help:"Look after the tokens of accounts, also while the server runs."`
 	Roster  rosterCmd  `cmd:"" help:"Accounts from a list, and a list of the accounts."`
+	Import  importCmd  `cmd:"" help:"Move in from another server."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }
 

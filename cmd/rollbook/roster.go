@@ -4,14 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/schollz/progressbar/v3"
-	"golang.org/x/term"
 
 	"github.com/rollbook/rollbook/password"
 	"github.com/rollbook/rollbook/repository"
@@ -71,8 +68,9 @@ func (c rosterImport) Run(ctx context.Context, o output) error {
 				return err
 			}
 		}
-		if err := o.watch(&options); err != nil {
-			return err
+		if o.watched() { // a line of the log for each account would hide the bar
+			options.Audit = func(server.Event, uuid.UUID) {}
+			options.Progress = o.bar()
 		}
 		counts, err := roster.Import(ctx, c.File, options)
 		if err := errors.Join(err, shown.Flush()); err != nil {
@@ -93,21 +91,6 @@ func show(table *tabwriter.Writer, r roster.Row) error {
 	}
 	_, err := fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", line, r.Result, printable(r.Username), printable(r.Reason))
 	return err
-}
-
-// watch shows a bar to who sits at a terminal, in the place of a line of the log for each account.
-func (o output) watch(options *roster.Options) error {
-	if file, ok := o.err.(*os.File); !ok || !term.IsTerminal(int(file.Fd())) {
-		return nil
-	}
-	bar := progressbar.NewOptions64(-1, progressbar.OptionSetWriter(o.err), progressbar.OptionShowBytes(true),
-		progressbar.OptionClearOnFinish(), progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionSetDescription("importing"))
-	options.Audit = func(server.Event, uuid.UUID) {}
-	options.Progress = func(done, of int64) {
-		bar.ChangeMax64(of)
-		_ = bar.Set64(done) // a bar that cannot be drawn does not keep from importing
-	}
-	return nil
 }
 
 // summary says what was done, and is an error where lines are wrong.

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"github.com/rollbook/rollbook/csvfile"
+	"github.com/rollbook/rollbook/django"
+	"github.com/rollbook/rollbook/repository"
+)
+
+type importCmd struct {
+	Django importDjango `cmd:"" help:"Take over the accounts and tokens of a Django REST Framework service, which may be running. Run it again to carry over what has changed there since."`
+}
+
+type importDjango struct {
+	database
+	From      string  `env:"DJANGO_DATABASE_URL" required:"" placeholder:"URL" help:"Django's database: postgres://USER:PASSWORD@HOST/NAME or sqlite:PATH. It is only read."`
+	UserTable string  `placeholder:"NAME" help:"The table of users, where more than one looks like it."`
+	DryRun    bool    `help:"Count and report, and change nothing."`
+	MostGone  float64 `name:"gone-at-most" placeholder:"PERCENT" default:"10" help:"How many percent of the accounts that were taken over may be gone in Django, and are removed here; where more are, nothing is done. Default: ${default}."`
+	Report    string  `placeholder:"FILE" default:"django-report.csv" help:"Where to write which rows were not taken as they are, and why. Default: ${default}."`
+	IDs       string  `name:"ids" placeholder:"FILE" default:"django-ids.csv" help:"Where to write which account each user is, where Django's ids are no UUIDs. Default: ${default}."`
+}
+
+// Validate refuses what makes no sense.
+func (c importDjango) Validate() error {
+	if c.MostGone < 0 || c.MostGone > 100 {
+		return errors.New("--gone-at-most must be from 0 to 100")
+	}
+	return nil
+}
+
+// Run imports from Django.
+func (c importDjango) Run(ctx context.Context, o output) error {
+	return c.with(ctx, func(db *repository.DB) error {
+		report, err := csvfile.Create(c.Report, []string{"table", "id", "username", "result", "reason"})
+		if err != nil {
+			return err
+		}
+		defer report.Abandon()
+		ids, err := csvfile.Create(c.IDs, []string{"django_id", "id", "username"})
+		if err != nil {
+			return err
+		}
+		defer ids.Abandon()
+		reported, mapped := 0, 0
+		options := django.Options{
+			DB: db, From: c.From, UserTable: c.UserTable, DryRun: c.DryRun, MostGone: c.MostGone / 100,
+			Report: func(r django.Row) error {
+				reported++
+				return report.Write(r.Table, r.Key, r.Username, string(r.Result), r.Reason)
+			},
+			Mapping: func(key string, id uuid.UUID, username string) error {
+				mapped++
+				return ids.Write(key, id.String(), username)
+			},
+		}
+		if o.watched() {
+			options.Progress = o.bar()
+		}
+		counts, err := django.Import(ctx, options)
+		if err != nil {
+			return fmt.Errorf("%w; what was taken over so far is kept: run it again to go on", err)
+		}
+		if err := report.Finish(); err != nil {
+			return err
+		}
+		if mapped > 0 && !c.DryRun {
+			if err := ids.Finish(); err != nil {
+				return err
+			}
+		}
+		return c.summary(o, counts, reported, mapped)
+	})
+}
+
+// summary says what was done.
+func (c importDjango) summary(o output, counts django.Counts, reported, mapped int) error {
+	results := []django.Result{django.Added, django.Changed, django.Unchanged, django.Removed, django.LeftOut, django.WithoutPassword}
+	for _, table := range slices.Sorted(maps.Keys(counts)) {
+		var parts []string
+		for _, result := range results {
+			parts = append(parts, fmt.Sprintf("%d %s", counts[table][result], result))
+		}
+		if _, err := fmt.Fprintf(o.out, "%s: %s\n", table, strings.Join(parts, ", ")); err != nil {
+			return err
+		}
+	}
+	_, err := fmt.Fprintf(o.out, "report: %s (%d rows)\n", c.Report, reported)
+	if err == nil && mapped > 0 && !c.DryRun {
+		_, err = fmt.Fprintf(o.out, "ids: %s (%d rows)\n", c.IDs, mapped)
+	}
+	return err
+}

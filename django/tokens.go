@@ -1,0 +1,183 @@
+package django
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/rollbook/rollbook/repository"
+)
+
+// takeTokens takes a page of tokens over, of which only hashes are stored. Those that have expired do not count.
+func (i *importer) takeTokens(ctx context.Context, t table, rows [][]any) error {
+	var tokens []repository.Token
+	var remember []repository.Import
+	var digests, users [][]byte
+	for _, values := range rows {
+		digest := repository.Digest(text(values[0]))
+		if t.name == knoxTable {
+			var ok bool
+			if digest, ok = knoxDigest(values[0]); !ok {
+				if err := i.leaveTokenOut(t, text(values[1]), "its digest is no SHA-512"); err != nil {
+					return err
+				}
+				continue
+			}
+		}
+		created, _ := moment(values[2]) // without one it is now
+		token := repository.Token{Digest: digest, CreatedAt: created}
+		if expires, ok := moment(values[3]); ok {
+			if token.ExpiresAt = &expires; expires.Before(time.Now()) {
+				continue
+			}
+		}
+		tokens, digests, users = append(tokens, token), append(digests, digest), append(users, []byte(text(values[1])))
+	}
+	i.present[t.name] = i.present[t.name].with(digests...)
+	known, err := i.DB.Imports(t.name).Of(ctx, digests)
+	if err != nil {
+		return err
+	}
+	owners, err := i.DB.Imports(i.users.name).Of(ctx, users)
+	if err != nil {
+		return err
+	}
+	var fresh []repository.Token
+	for n, token := range tokens {
+		if _, there := known[string(token.Digest)]; there {
+			i.counts.add(t.name, Unchanged, 1)
+			continue
+		}
+		owner, there := owners[string(users[n])]
+		if !there && !i.DryRun {
+			if err := i.leaveTokenOut(t, string(users[n]), "its user was left out"); err != nil {
+				return err
+			}
+			continue
+		}
+		fresh = append(fresh, repository.ImportedToken(owner.UserID, token.Digest, token.CreatedAt, token.ExpiresAt))
+		remember = append(remember, repository.Import{Key: token.Digest, UserID: owner.UserID, Digest: []byte{}})
+	}
+	stored := len(fresh)
+	if !i.DryRun {
+		if stored, err = i.DB.Imports(t.name).Tokens(ctx, fresh, remember); err != nil {
+			return err
+		}
+	}
+	i.counts.add(t.name, Added, stored)
+	i.counts.add(t.name, LeftOut, len(fresh)-stored) // of accounts that are not active here
+	i.advance(len(rows))
+	return nil
+}
+
+// leaveTokenOut reports a token by its user: it is a secret itself.
+func (i *importer) leaveTokenOut(t table, user, reason string) error {
+	i.counts.add(t.name, LeftOut, 1)
+	return i.Report(Row{Table: t.name, Key: "of user " + user, Result: LeftOut, Reason: reason})
+}
+
+// shortKey stands for a key, in little room.
+type shortKey [16]byte
+
+func shorten(key []byte) shortKey {
+	sum := sha256.Sum256(key)
+	return shortKey(sum[:])
+}
+
+// keySet is a set of keys. It is sorted when it is asked.
+type keySet []shortKey
+
+func (s keySet) with(keys ...[]byte) keySet {
+	for _, key := range keys {
+		s = append(s, shorten(key))
+	}
+	return s
+}
+
+func compareKeys(a, b shortKey) int { return bytes.Compare(a[:], b[:]) }
+
+func (s keySet) has(key []byte) bool {
+	_, found := slices.BinarySearchFunc(s, shorten(key), compareKeys)
+	return found
+}
+
+// gone hands on what was taken over from a table and is not there any more, so much at a time, and returns how much was
+// taken over in all.
+func (i *importer) gone(ctx context.Context, table string, f func([]repository.Import) error) (all int, err error) {
+	present := i.present[table]
+	slices.SortFunc(present, compareKeys)
+	for last := []byte{}; ; {
+		rows, err := i.DB.Imports(table).After(ctx, last, pageRows)
+		if err != nil {
+			return all, err
+		}
+		all += len(rows)
+		var missing []repository.Import
+		for _, row := range rows {
+			if !present.has(row.Key) {
+				missing = append(missing, row)
+			}
+		}
+		if err := f(missing); err != nil {
+			return all, err
+		}
+		if len(rows) < pageRows {
+			return all, nil
+		}
+		last = rows[len(rows)-1].Key
+	}
+}
+
+// checkGone refuses, before anything is changed, where too many of the accounts that were taken over are gone in Django:
+// it may be the wrong database.
+func (i *importer) checkGone(ctx context.Context) error {
+	if before, err := i.DB.Imports(i.users.name).After(ctx, nil, 1); err != nil || len(before) == 0 {
+		return err
+	}
+	keys := i.users
+	keys.columns = keys.columns[:1]
+	err := i.source.each(ctx, keys, func(rows [][]any) error {
+		for _, values := range rows {
+			i.present[i.users.name] = i.present[i.users.name].with([]byte(text(values[0])))
+		}
+		return ctx.Err()
+	})
+	if err != nil {
+		return err
+	}
+	missing := 0
+	all, err := i.gone(ctx, i.users.name, func(rows []repository.Import) error {
+		missing += len(rows)
+		return nil
+	})
+	if err == nil && float64(missing) > i.MostGone*float64(all) {
+		err = fmt.Errorf("of %d accounts that were taken over %d are gone in Django: removing more than %.0f %% of them must be allowed first, and nothing was changed",
+			all, missing, 100*i.MostGone)
+	}
+	return err
+}
+
+// removeGone removes here what is gone in Django.
+func (i *importer) removeGone(ctx context.Context, table string, tokens bool) error {
+	var missing []repository.Import
+	_, err := i.gone(ctx, table, func(rows []repository.Import) error {
+		missing = append(missing, rows...)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	i.counts.add(table, Removed, len(missing))
+	for chunk := range slices.Chunk(missing, pageRows) {
+		if !i.DryRun {
+			err = i.DB.Imports(table).Forget(ctx, chunk, tokens)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
