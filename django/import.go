@@ -211,10 +211,9 @@ func (i *importer) usable(p *person) (bool, error) {
 	if !password.IsSet(p.user.Password) {
 		p.user.Password = ""
 	} else if password.CheckEncoding(p.user.Password) != nil {
-		algorithm, _, _ := strings.Cut(p.user.Password, "$")
 		p.user.Password = ""
 		i.counts.add(i.users.name, WithoutPassword, 1)
-		return true, i.report(*p, WithoutPassword, fmt.Sprintf("the password is encoded by %.20q, or at a cost, that is not verified here; a one-time code lets its owner set another", algorithm))
+		return true, i.report(*p, WithoutPassword, "the password's encoding, or its cost, is not one that is verified here; a one-time code lets its owner set another")
 	}
 	return true, nil
 }

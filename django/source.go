@@ -40,8 +40,8 @@ type table struct {
 	name    string
 	key     string   // the column of the primary key, as SQL
 	kind    string   // its type
-	columns []string // that are read, as SQL
-	from    string   // and where
+	columns []string // that are read, as SQL, of the table t
+	join    string   // to others
 }
 
 // open opens a database of the form postgres://… or sqlite:PATH. The error never holds the address's password.
@@ -160,10 +160,10 @@ func listed(names []string) string {
 // users is the table of users. A column that it has not is NULL.
 func (s *source) users(name string) table {
 	key, _ := s.column(name, "id")
-	t := table{name: name, key: quote("id"), kind: key.kind, columns: []string{s.text(quote("id"))}, from: quote(name)}
+	t := table{name: name, key: quote("id"), kind: key.kind, columns: []string{s.text("t." + quote("id"))}}
 	for _, wanted := range []string{"username", "first_name", "last_name", "email", "password", "is_active", "date_joined"} {
 		if _, ok := s.column(name, wanted); ok {
-			t.columns = append(t.columns, quote(wanted))
+			t.columns = append(t.columns, "t."+quote(wanted))
 		} else {
 			t.columns = append(t.columns, "NULL")
 		}
@@ -171,10 +171,10 @@ func (s *source) users(name string) table {
 	return t
 }
 
-// tokens is a table of tokens of active users, with the columns key, user_id, created and expires; and false where there is
-// no such table.
+// tokens is a table of tokens, with the columns key, user_id, created, expires and whether the user is active; and false
+// where there is no such table.
 func (s *source) tokens(name, users string) (table, bool) {
-	keyName, expires := "key", "NULL"
+	keyName, expires, active := "key", "NULL", "NULL"
 	if name == knoxTable {
 		keyName = "digest"
 		for _, column := range []string{"expiry", "expires"} {
@@ -187,24 +187,26 @@ func (s *source) tokens(name, users string) (table, bool) {
 	if !ok {
 		return table{}, false
 	}
-	active := ""
 	if _, ok := s.column(users, "is_active"); ok {
-		active = " AND u." + quote("is_active")
+		active = "u." + quote("is_active")
 	}
 	return table{
-		name: name, key: "t." + quote(keyName), kind: key.kind,
-		columns: []string{"t." + quote(keyName), s.text("t." + quote("user_id")), "t." + quote("created"), expires},
-		from:    fmt.Sprintf("%s t JOIN %s u ON u.id = t.user_id%s", quote(name), quote(users), active),
+		name: name, key: quote(keyName), kind: key.kind,
+		columns: []string{"t." + quote(keyName), s.text("t." + quote("user_id")), "t." + quote("created"), expires, active},
+		join:    " LEFT JOIN " + quote(users) + " u ON u.id = t.user_id",
 	}, true
 }
 
 // each hands on the rows of a table, so many at a time, in the order of the key.
 func (s *source) each(ctx context.Context, t table, f func(rows [][]any) error) error {
-	first := "SELECT " + strings.Join(t.columns, ", ") + ", " + s.cursor(t.key) + " FROM " + t.from
-	order := fmt.Sprintf(" ORDER BY %s LIMIT %d", t.key, pageRows)
-	query, arguments := first+order, []any(nil)
+	// The page is cut out of the table before it is joined, whatever the database thinks of its size.
+	query := func(where string) string {
+		return fmt.Sprintf("SELECT %s, %s FROM (SELECT * FROM %s%s ORDER BY %s LIMIT %d) t%s ORDER BY t.%s", strings.Join(t.columns, ", "),
+			s.cursor("t."+t.key), quote(t.name), where, t.key, pageRows, t.join, t.key)
+	}
+	text, arguments := query(""), []any(nil)
 	for {
-		rows, last, err := s.page(ctx, query, arguments, len(t.columns))
+		rows, last, err := s.page(ctx, text, arguments, len(t.columns))
 		if err != nil {
 			return fmt.Errorf("read %s: %w", t.name, err)
 		}
@@ -216,7 +218,7 @@ func (s *source) each(ctx context.Context, t table, f func(rows [][]any) error) 
 		if len(rows) < pageRows {
 			return nil
 		}
-		query, arguments = first+" WHERE "+s.after(t.key, t.kind)+order, []any{last}
+		text, arguments = query(" WHERE "+s.after(t.key, t.kind)), []any{last}
 	}
 }
 
@@ -253,7 +255,7 @@ const (
 func (s *source) size(ctx context.Context, t table) (n int64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, pageTimeout)
 	defer cancel()
-	err = s.db.QueryRowContext(ctx, "SELECT count(*) FROM "+t.from).Scan(&n) //nolint:gosec // the names are quoted
+	err = s.db.QueryRowContext(ctx, "SELECT count(*) FROM "+quote(t.name)).Scan(&n)
 	return n, err
 }
 

@@ -11,12 +11,16 @@ import (
 	"github.com/rollbook/rollbook/repository"
 )
 
-// takeTokens takes a page of tokens over, of which only hashes are stored. Those that have expired do not count.
+// takeTokens takes a page of tokens over, of which only hashes are stored. Those that have expired, or are of users who are
+// not active, do not count.
 func (i *importer) takeTokens(ctx context.Context, t table, rows [][]any) error {
 	var tokens []repository.Token
 	var remember []repository.Import
 	var digests, users [][]byte
 	for _, values := range rows {
+		if !truth(values[4]) {
+			continue
+		}
 		digest := repository.Digest(text(values[0]))
 		if t.name == knoxTable {
 			var ok bool

@@ -1,94 +1,23 @@
 package test
 
 import (
-	"net"
-	"os"
-	"os/exec"
-	"regexp"
-	"strings"
 	"testing"
 
-	"github.com/rollbook/rollbook/test/need"
+	"github.com/rollbook/rollbook/test/pasted"
 	"github.com/rollbook/rollbook/test/testdb"
 	"github.com/rollbook/rollbook/test/testserver"
 )
 
-var (
-	blocks = regexp.MustCompile("(?s)```sh\n(.*?)```\n```(?:json|text)\n(.*?)```\n")
-	ids    = regexp.MustCompile(`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`)
-	tokens = regexp.MustCompile(`[0-9a-f]{40}`)
-	codes  = regexp.MustCompile(`([0-9A-HJKMNP-TV-Z]{4}-){3}[0-9A-HJKMNP-TV-Z]{4}`)
-	times  = regexp.MustCompile(`\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\dZ?`)
-	blanks = regexp.MustCompile(` +\n`)
-)
-
-// pasted pastes the commands of a document one block after the other into one shell, in an empty folder, and they must
-// print what the document says; only ids, tokens, codes and times are others each time. The shell finds this environment,
-// and api where the document has the default address.
-func pasted(t *testing.T, document string, blocksWanted int, api string, env ...string) {
-	t.Helper()
-	bash := need.Program(t, "bash")
-	need.Program(t, "curl")
-	text, err := os.ReadFile(document)
-	if err != nil {
-		t.Fatal(err)
-	}
-	found := blocks.FindAllStringSubmatch(string(text), -1)
-	if len(found) != blocksWanted {
-		t.Fatalf("%s has %d blocks of commands with answers, want %d", document, len(found), blocksWanted)
-	}
-	const end = "\n-- end of block --\n"
-	var script, want strings.Builder
-	script.WriteString("trap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n") // also where a command fails before that
-	for _, block := range found {
-		script.WriteString(block[1] + "printf '" + strings.ReplaceAll(end, "\n", `\n`) + "'\n")
-		want.WriteString(strings.TrimSpace(block[2]) + end)
-	}
-	cmd := exec.CommandContext(t.Context(), bash, "-e", "-u", "-o", "pipefail", "-c",
-		strings.ReplaceAll(script.String(), "http://127.0.0.1:8000", api))
-	cmd.Dir, cmd.Env = t.TempDir(), append(os.Environ(), env...)
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Errorf("%v: %s", err, out)
-	}
-	if same(string(out)) != same(want.String()) {
-		t.Errorf("the commands print\n%swant\n%s", out, want.String())
-	}
-}
-
-// same makes texts alike that differ only in what is random, in the time, and in blanks that nobody sees.
-func same(text string) string {
-	for pattern, name := range map[*regexp.Regexp]string{tokens: "TOKEN", ids: "ID", codes: "CODE", times: "TIME", blanks: "\n"} {
-		text = pattern.ReplaceAllString(text, name)
-	}
-	return strings.ReplaceAll(text, "\n\n", "\n")
-}
+const defaultAddress = "http://127.0.0.1:8000"
 
 func TestReadmeWorksAsPasted(t *testing.T) {
 	t.Parallel()
-	pasted(t, "../README.md", 6, testserver.Start(t, testdb.SQLite(t)).URL)
+	pasted.Run(t, "../README.md", 6, t.TempDir(), []string{defaultAddress, testserver.Start(t, testdb.SQLite(t)).URL})
 }
 
 func TestRosterWorksAsPasted(t *testing.T) {
 	t.Parallel()
-	folder := t.TempDir()
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", folder, "../cmd/rollbook")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	address := freeAddress(t)
-	pasted(t, "../docs/roster.md", 6, "http://"+address, "ADDR="+address, "PATH="+folder+":"+os.Getenv("PATH"))
-}
-
-// freeAddress is one that nobody listens on, for now.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := listener.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return listener.Addr().String()
+	address := pasted.FreeAddress(t)
+	pasted.Run(t, "../docs/roster.md", 6, t.TempDir(), []string{defaultAddress, "http://" + address},
+		"ADDR="+address, pasted.Program(t, "../cmd/rollbook"))
 }

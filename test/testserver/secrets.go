@@ -45,7 +45,9 @@ func (s *Secrets) Check(t testing.TB, log string) {
 			t.Errorf("the log holds %q", secret)
 		}
 	}
-	if found := patterns.FindString(log); found != "" {
-		t.Errorf("the log holds what looks like a key or a hash: %q", found)
+	for _, found := range patterns.FindAllString(log, -1) {
+		if strings.Trim(found, "a") != "" { // which is a long name of the tests
+			t.Errorf("the log holds what looks like a key or a hash: %q", found)
+		}
 	}
 }

@@ -3,6 +3,7 @@
 package parity
 
 import (
+	"context"
 	"crypto/rand"
 	_ "embed"
 	"encoding/json"
@@ -59,14 +60,16 @@ const randLength = 12
 // Replay sends the requests of a case to the server at base and returns what it answered otherwise than DRF, one
 // sentence each. It ends at the first step with a difference.
 func (c Case) Replay(client *http.Client, base string) ([]string, error) {
-	values := map[string]string{"rand": strings.ToLower(rand.Text()[:randLength])}
+	values := map[string]string{"rand": random()}
 	for i, step := range c.Steps {
-		got, err := step.send(client, base, values)
+		got, err := step.fill(values).send(context.Background(), client, base)
 		if err != nil {
 			return nil, fmt.Errorf("step %d: %w", i+1, err)
 		}
 		step.capture(got, values)
-		if differences := step.compare(got, values); len(differences) > 0 {
+		want := step.Expect
+		want.Body = filled(want.Body, values)
+		if differences := differ(want, got); len(differences) > 0 {
 			for j := range differences {
 				differences[j] = fmt.Sprintf("step %d, %s %s: %s", i+1, step.Method, step.Path, differences[j])
 			}
@@ -75,6 +78,9 @@ func (c Case) Replay(client *http.Client, base string) ([]string, error) {
 	}
 	return nil, nil
 }
+
+// random is what {{rand}} stands for.
+func random() string { return strings.ToLower(rand.Text()[:randLength]) }
 
 // fill puts values in the places of their names.
 func fill(text string, values map[string]string) string {
@@ -88,24 +94,40 @@ func fill(text string, values map[string]string) string {
 	return strings.NewReplacer(pairs...).Replace(text)
 }
 
-func (s Step) send(client *http.Client, base string, values map[string]string) (got Answer, err error) {
+// fill puts values in the places of their names, all through a request.
+func (s Step) fill(values map[string]string) Step {
+	filled := Step{Method: s.Method, Path: fill(s.Path, values), Headers: map[string]string{}}
+	for name, value := range s.Headers {
+		filled.Headers[name] = fill(value, values)
+	}
+	if s.Body != nil {
+		body := fill(*s.Body, values)
+		filled.Body = &body
+	}
+	return filled
+}
+
+// mostAnswer is how many bytes of an answer are read.
+const mostAnswer = 1 << 20
+
+func (s Step) send(ctx context.Context, client *http.Client, base string) (got Answer, err error) {
 	var body io.Reader
 	if s.Body != nil {
-		body = strings.NewReader(fill(*s.Body, values))
+		body = strings.NewReader(*s.Body)
 	}
-	req, err := http.NewRequest(s.Method, base+fill(s.Path, values), body)
+	req, err := http.NewRequestWithContext(ctx, s.Method, base+s.Path, body)
 	if err != nil {
 		return Answer{}, err
 	}
 	for name, value := range s.Headers {
-		req.Header.Set(name, fill(value, values))
+		req.Header.Set(name, value)
 	}
 	resp, err := client.Do(req)
 	if err != nil {
 		return Answer{}, err
 	}
 	defer func() { err = errors.Join(err, resp.Body.Close()) }()
-	text, err := io.ReadAll(resp.Body)
+	text, err := io.ReadAll(io.LimitReader(resp.Body, mostAnswer))
 	if err != nil {
 		return Answer{}, err
 	}
@@ -128,20 +150,31 @@ func (s Step) capture(got Answer, values map[string]string) {
 	}
 }
 
-func (s Step) compare(got Answer, values map[string]string) []string {
+// differ says in what an answer is another than DRF's, one sentence each.
+func differ(drf, got Answer) []string {
 	var differences []string
 	differ := func(what string, got, want any) {
 		if !reflect.DeepEqual(got, want) {
 			differences = append(differences, fmt.Sprintf("%s is %v, DRF's was %v", what, got, want))
 		}
 	}
-	differ("the status", got.Status, s.Expect.Status)
-	differ("the body", wordless(got.Body), wordless(filled(s.Expect.Body, values)))
-	differ("WWW-Authenticate", got.Headers["Www-Authenticate"], s.Expect.Headers["WWW-Authenticate"])
-	if s.Expect.Status == http.StatusMethodNotAllowed {
-		differ("Allow", methods(got.Headers["Allow"]), methods(s.Expect.Headers["Allow"]))
+	differ("the status", got.Status, drf.Status)
+	differ("the body", wordless(got.Body), wordless(drf.Body))
+	differ("WWW-Authenticate", got.header("WWW-Authenticate"), drf.header("WWW-Authenticate"))
+	if drf.Status == http.StatusMethodNotAllowed {
+		differ("Allow", methods(got.header("Allow")), methods(drf.header("Allow")))
 	}
 	return differences
+}
+
+// header is a header of an answer, however its name is spelled.
+func (a Answer) header(name string) string {
+	for n, value := range a.Headers {
+		if strings.EqualFold(n, name) {
+			return value
+		}
+	}
+	return ""
 }
 
 // filled puts values in the places of their names, all through a body.

@@ -130,7 +130,7 @@ func (j *judge) take() []violation {
 // startPrism runs Prism's proxy before a server until the test ends, and returns its address.
 func startPrism(t *testing.T, upstream string) string {
 	t.Helper()
-	prism, err := filepath.Abs("../node_modules/.bin/prism")
+	prism, err := filepath.Abs("../test/node_modules/.bin/prism")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,7 +148,7 @@ func startPrism(t *testing.T, upstream string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), prism, "proxy", "../../openapi.yaml", upstream, "--host", "127.0.0.1", "--port", port)
+	cmd := exec.CommandContext(t.Context(), prism, "proxy", "../openapi.yaml", upstream, "--host", "127.0.0.1", "--port", port)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

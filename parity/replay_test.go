@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/rollbook/rollbook/test/parity"
+	"github.com/rollbook/rollbook/parity"
 	"github.com/rollbook/rollbook/test/testdb"
 	"github.com/rollbook/rollbook/test/testserver"
 )
@@ -58,7 +58,7 @@ func TestReplay(t *testing.T) {
 
 func TestDifferencesAreDocumented(t *testing.T) {
 	t.Parallel()
-	page, err := os.ReadFile("../../docs/differences.md")
+	page, err := os.ReadFile("../docs/differences.md")
 	if err != nil {
 		t.Fatal(err)
 	}
