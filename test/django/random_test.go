@@ -38,7 +38,7 @@ func TestRandomRequestsAreAnsweredAlike(t *testing.T) {
 	h.service.serve()
 	h.moveIn()
 	g := &generator{Rand: rand.New(rand.NewPCG(setting(t, "RANDOM_SEED", randomSeed), 0)), people: people}
-	oneSided := map[string]bool{}                                                                          // names that only one of the two has registered
+	oneSided := map[string]bool{} // names that only one of the two has registered
 	servers, explained, equal := h.servers(), map[int]int{}, 0
 	for n := range setting(t, "RANDOM_REQUESTS", randomRequests) {
 		request := g.request()
