@@ -2,9 +2,7 @@ package django
 
 import (
 	"context"
-	"crypto/sha256"
 	"database/sql"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/url"
@@ -12,8 +10,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/google/uuid"
 
 	"github.com/rollbook/rollbook/repository" // which also registers the drivers
 )
@@ -260,64 +256,3 @@ func (s *source) size(ctx context.Context, t table) (n int64, err error) {
 }
 
 func quote(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
-
-// text is a value of the database as text; NULL is "".
-func text(value any) string {
-	switch v := value.(type) {
-	case nil:
-		return ""
-	case string:
-		return v
-	case []byte:
-		return string(v)
-	}
-	return fmt.Sprint(value)
-}
-
-// truth is a value of the database as a boolean; NULL is true, as a user who is not said to be inactive is active.
-func truth(value any) bool {
-	switch v := value.(type) {
-	case bool:
-		return v
-	case nil:
-		return true
-	}
-	return !slices.Contains([]string{"0", "f", "false"}, text(value))
-}
-
-// moment is a value of the database as a time, and false for NULL and what is no time.
-func moment(value any) (time.Time, bool) {
-	if t, ok := value.(time.Time); ok {
-		return t.UTC(), true
-	}
-	for _, layout := range []string{"2006-01-02 15:04:05.999999999", "2006-01-02 15:04:05.999999999-07:00", time.RFC3339Nano} {
-		if t, err := time.Parse(layout, text(value)); err == nil {
-			return t.UTC(), true
-		}
-	}
-	return time.Time{}, false
-}
-
-// ourID is the id that a row's account has here: its own where that is a UUID, with or without hyphens.
-func ourID(key string) (uuid.UUID, bool) {
-	if len(key) != 32 && len(key) != 36 {
-		return uuid.UUID{}, false
-	}
-	id, err := uuid.Parse(key)
-	return id, err == nil
-}
-
-// digestOf is what is remembered of what a row said.
-func digestOf(values ...string) []byte {
-	h := sha256.New()
-	for _, value := range values {
-		_, _ = fmt.Fprintf(h, "%d:%s", len(value), value) // to a hash, which takes everything
-	}
-	return h.Sum(nil)
-}
-
-// knoxDigest reads what django-rest-knox keeps of a token, a SHA-512 in hexadecimal digits.
-func knoxDigest(value any) ([]byte, bool) {
-	digest, err := hex.DecodeString(text(value))
-	return digest, err == nil && len(digest) == 64
-}
