@@ -99,7 +99,7 @@ func TestBadAddressesAreExplained(t *testing.T) {
 		"postgres://u:1#hunter2@h/d":                         "write @ / ? # in a name or password as",
 		"sqlite://tmp/x.db":                                  "needs a file",
 	} {
-		_, err := repository.Open(t.Context(), address)
+		_, err := repository.Open(t.Context(), address, repository.Settings{})
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v, want %q", address, err, want)
 		}

@@ -19,13 +19,11 @@ import (
 )
 
 const (
-	postgresConnections = 16 // measured best between 8 and 16 on two cores
-	postgresLifetime    = 30 * time.Minute
-	migrationPoll       = 200 * time.Millisecond // how often an instance that waits for another's migration looks again
-	migrationPolls      = 1500                   // so it waits for at most five minutes
+	migrationPoll  = 200 * time.Millisecond // how often an instance that waits for another's migration looks again
+	migrationPolls = 1500                   // so it waits for at most five minutes
 )
 
-func openPostgres(address string) (dialect, error) {
+func openPostgres(address string, s Settings) (dialect, error) {
 	if err := checkEncoding(address); err != nil {
 		return dialect{}, err
 	}
@@ -39,9 +37,9 @@ func openPostgres(address string) (dialect, error) {
 		return dialect{}, fmt.Errorf("prepare the migration lock: %w", err)
 	}
 	db := stdlib.OpenDB(*config)
-	db.SetMaxOpenConns(postgresConnections)
-	db.SetMaxIdleConns(postgresConnections)
-	db.SetConnMaxLifetime(postgresLifetime)
+	db.SetMaxOpenConns(s.Connections)
+	db.SetMaxIdleConns(s.Connections)
+	db.SetConnMaxLifetime(s.Lifetime)
 	return dialect{
 		name:          fmt.Sprintf("postgres://%s/%s", net.JoinHostPort(config.Host, fmt.Sprint(config.Port)), config.Database),
 		gorm:          postgres.New(postgres.Config{Conn: db}),

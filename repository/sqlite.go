@@ -32,7 +32,7 @@ var sqliteOptions = url.Values{
 	"_time_format": {"sqlite"},
 }
 
-func openSQLite(address string) (dialect, error) {
+func openSQLite(address string, _ Settings) (dialect, error) {
 	path := strings.TrimPrefix(address, "sqlite:")
 	if path == "" || strings.HasPrefix(path, ":memory:") || strings.HasPrefix(path, "//") {
 		return dialect{}, errors.New("the database address needs a file, as in sqlite:rollbook.db or sqlite:/var/lib/rollbook.db")

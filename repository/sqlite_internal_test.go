@@ -18,7 +18,7 @@ import (
 func openFile(t *testing.T) (db *DB, path string) {
 	t.Helper()
 	path = filepath.Join(t.TempDir(), "rollbook.db")
-	db, err := Open(t.Context(), "sqlite:"+path)
+	db, err := Open(t.Context(), "sqlite:"+path, Settings{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -47,6 +47,21 @@ func oneLine(err error) string {
 // database is the flag of the commands that use the database.
 type database struct {
 	DatabaseURL string `name:"database-url" env:"DATABASE_URL" placeholder:"URL" default:"sqlite:rollbook.db" help:"Where the accounts are kept: postgres://USER:PASSWORD@HOST/NAME or sqlite:PATH. Default: ${default}. As it may hold a password, the environment is the better place for it."`
+	Pool        pool   `embed:""`
+}
+
+type pool struct {
+	Connections int           `name:"db-connections" env:"DB_CONNECTIONS" placeholder:"N" default:"16" help:"How many connections to PostgreSQL there are at most. Default: ${default}."`
+	Lifetime    time.Duration `name:"db-connection-lifetime" env:"DB_CONNECTION_LIFETIME" placeholder:"DURATION" default:"30m" help:"How old a connection to PostgreSQL gets. Default: ${default}."`
+	Timeout     time.Duration `name:"db-timeout" env:"DB_TIMEOUT" placeholder:"DURATION" default:"5s" help:"How long a statement or transaction may take, waiting for a connection included, before it is cancelled and a request answered 503. Default: ${default}."`
+}
+
+// Validate refuses what makes no sense.
+func (p pool) Validate() error {
+	if p.Connections < 1 || p.Lifetime <= 0 || p.Timeout <= 0 {
+		return errors.New("--db-connections, --db-connection-lifetime and --db-timeout must be more than 0")
+	}
+	return nil
 }
 
 // cli is the command line; each field's tags name its flag, its environment variable and its default.

@@ -86,7 +86,10 @@ func (m migrate) Run(ctx context.Context, o output) (err error) {
 
 // open opens and migrates the database.
 func (d database) open(ctx context.Context) (db *repository.DB, applied []string, err error) {
-	if db, err = repository.Open(ctx, d.DatabaseURL); err != nil {
+	if err := d.Pool.Validate(); err != nil {
+		return nil, nil, err
+	}
+	if db, err = repository.Open(ctx, d.DatabaseURL, repository.Settings(d.Pool)); err != nil {
 		return nil, nil, err
 	}
 	if applied, err = db.Migrate(ctx); err != nil {

@@ -30,7 +30,7 @@ func Each(t *testing.T, f func(t *testing.T, address string)) {
 // Open opens the database at an address until the test ends.
 func Open(t testing.TB, address string) *repository.DB {
 	t.Helper()
-	db, err := repository.Open(t.Context(), address)
+	db, err := repository.Open(t.Context(), address, repository.Settings{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +104,7 @@ func (migrator) Migrate(ctx context.Context, _ *sql.DB, config pgtestdb.Config) 
 }
 
 func migrate(ctx context.Context, address string) (err error) {
-	db, err := repository.Open(ctx, address)
+	db, err := repository.Open(ctx, address, repository.Settings{})
 	if err != nil {
 		return err
 	}

@@ -39,7 +39,7 @@ type Server struct {
 // Start serves a migrated database until the test ends. The changes are made to the usual configuration.
 func Start(t testing.TB, address string, changes ...func(*server.Config)) *Server {
 	t.Helper()
-	db, err := repository.Open(t.Context(), address)
+	db, err := repository.Open(t.Context(), address, repository.Settings{})
 	if err != nil {
 		t.Fatal(err)
 	}
