@@ -6,7 +6,9 @@ import (
 	"encoding/csv"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 )
 
 // Writer writes a file that only its owner can read, and that takes its place when it is finished. Until then it is beside
@@ -20,7 +22,10 @@ type Writer struct {
 
 // Create begins a file with its header.
 func Create(path string, header []string) (*Writer, error) {
-	file, err := os.OpenFile(path+".tmp", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600) //nolint:gosec // the operator says which
+	if err := os.Remove(path + ".tmp"); err != nil && !errors.Is(err, fs.ErrNotExist) { // of a run that was interrupted
+		return nil, err
+	}
+	file, err := os.OpenFile(path+".tmp", os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600) //nolint:gosec // the operator says which
 	if err != nil {
 		return nil, err
 	}
@@ -39,7 +44,14 @@ func (w *Writer) Finish() error {
 	if err != nil {
 		return fmt.Errorf("write %s: %w", w.path, err)
 	}
-	return os.Rename(w.path+".tmp", w.path)
+	if err := os.Rename(w.path+".tmp", w.path); err != nil {
+		return err
+	}
+	folder, err := os.Open(filepath.Dir(w.path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(folder.Sync(), folder.Close()) // so that it is known under its name, too
 }
 
 // Abandon removes what was written. After Finish it does nothing.

@@ -46,6 +46,8 @@ const (
 	// WithoutPassword is an account whose password's encoding is not one that can be verified. It counts as added or
 	// changed, too.
 	WithoutPassword Result = "without password"
+	// Renamed is an account whose username is another here. It counts as added.
+	Renamed Result = "renamed"
 )
 
 // Counts are how many rows of each table had each result.
@@ -66,8 +68,11 @@ type importer struct {
 	done    int64
 	total   int64
 	counts  Counts
-	names   map[shortKey]bool // that a dry run would have stored
-	present map[string]keySet // the keys that each table has
+	names   map[shortKey]bool  // that a dry run would have stored
+	present map[string]keySet  // the keys that each table has
+	going   map[uuid.UUID]bool // the accounts that a dry run would have removed
+	later   []renaming         // whose names others had
+	left    keySet             // the keys of the users that were left out
 }
 
 // Import takes over the accounts, with their ids, encoded passwords and dates, and the tokens, as hashes. Run again, it
@@ -83,7 +88,7 @@ func Import(ctx context.Context, o Options) (counts Counts, err error) {
 	if err != nil {
 		return nil, err
 	}
-	i := &importer{Options: o, source: s, users: s.users(name), counts: Counts{}, names: map[shortKey]bool{}, present: map[string]keySet{}}
+	i := &importer{Options: o, source: s, users: s.users(name), counts: Counts{}, names: map[shortKey]bool{}, present: map[string]keySet{}, going: map[uuid.UUID]bool{}}
 	tokens, err := i.measure(ctx)
 	if err != nil {
 		return nil, err
@@ -91,10 +96,13 @@ func Import(ctx context.Context, o Options) (counts Counts, err error) {
 	if err := i.checkGone(ctx); err != nil {
 		return i.counts, err
 	}
+	if err := i.removeGone(ctx, i.users.name, false); err != nil { // first, since their names can be others' by now
+		return i.counts, err
+	}
 	if err := s.each(ctx, i.users, func(rows [][]any) error { return i.takeUsers(ctx, rows) }); err != nil {
 		return i.counts, err
 	}
-	if err := i.removeGone(ctx, i.users.name, false); err != nil {
+	if err := i.rename(ctx); err != nil {
 		return i.counts, err
 	}
 	for _, t := range tokens {

@@ -71,9 +71,12 @@ func openSQLite(ctx context.Context, path string) (*source, error) {
 }
 
 func openPostgres(ctx context.Context, address string) (*source, error) {
+	if err := repository.CheckAddress(address); err != nil {
+		return nil, err
+	}
 	db, err := sql.Open("pgx", address)
 	if err != nil {
-		return nil, errors.New("open Django's database: the address cannot be read")
+		return nil, fmt.Errorf("open Django's database: %w", err)
 	}
 	s := &source{
 		db:     db,
@@ -81,7 +84,9 @@ func openPostgres(ctx context.Context, address string) (*source, error) {
 		cursor: func(column string) string { return column + "::text" },
 		after:  func(column, kind string) string { return column + " > CAST($1::text AS " + kind + ")" },
 	}
-	return s.ready(ctx, `SELECT table_name, column_name, data_type FROM information_schema.columns WHERE table_schema = ANY (current_schemas(false))`)
+	return s.ready(ctx, `SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod) FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+		JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = ANY (current_schemas(false)) AND c.relkind IN ('r', 'p', 'v', 'm')
+		AND a.attnum > 0 AND NOT a.attisdropped`)
 }
 
 // ready reads which tables there are.

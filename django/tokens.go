@@ -14,6 +14,7 @@ import (
 // takeTokens takes a page of tokens over, of which only hashes are stored. Those that have expired, or are of users who are
 // not active, do not count.
 func (i *importer) takeTokens(ctx context.Context, t table, rows [][]any) error {
+	slices.SortFunc(i.left, compareKeys)
 	var tokens []repository.Token
 	var remember []repository.Import
 	var digests, users [][]byte
@@ -51,19 +52,23 @@ func (i *importer) takeTokens(ctx context.Context, t table, rows [][]any) error 
 	}
 	var fresh []repository.Token
 	for n, token := range tokens {
-		if _, there := known[string(token.Digest)]; there {
-			i.counts.add(t.name, Unchanged, 1)
+		row := repository.Import{Key: token.Digest, Digest: expiryDigest(token.ExpiresAt)}
+		if before, there := known[string(token.Digest)]; there {
+			if err := i.keepToken(ctx, t, token, row, before); err != nil {
+				return err
+			}
 			continue
 		}
 		owner, there := owners[string(users[n])]
-		if !there && !i.DryRun {
+		if !there && (!i.DryRun || i.left.has(users[n])) {
 			if err := i.leaveTokenOut(t, string(users[n]), "its user was left out"); err != nil {
 				return err
 			}
 			continue
 		}
 		fresh = append(fresh, repository.ImportedToken(owner.UserID, token.Digest, token.CreatedAt, token.ExpiresAt))
-		remember = append(remember, repository.Import{Key: token.Digest, UserID: owner.UserID, Digest: []byte{}})
+		row.UserID = owner.UserID
+		remember = append(remember, row)
 	}
 	stored := len(fresh)
 	if !i.DryRun {
@@ -72,9 +77,33 @@ func (i *importer) takeTokens(ctx context.Context, t table, rows [][]any) error 
 		}
 	}
 	i.counts.add(t.name, Added, stored)
-	i.counts.add(t.name, LeftOut, len(fresh)-stored) // of accounts that are not active here
 	i.advance(len(rows))
+	if inactive := len(fresh) - stored; inactive > 0 {
+		i.counts.add(t.name, LeftOut, inactive)
+		return i.Report(Row{Table: t.name, Result: LeftOut, Reason: fmt.Sprintf("%d tokens are of accounts that are not active here", inactive)})
+	}
 	return nil
+}
+
+// keepToken carries over when a token that was taken over ends by now.
+func (i *importer) keepToken(ctx context.Context, t table, token repository.Token, row, before repository.Import) error {
+	if string(before.Digest) == string(row.Digest) {
+		i.counts.add(t.name, Unchanged, 1)
+		return nil
+	}
+	i.counts.add(t.name, Changed, 1)
+	if i.DryRun {
+		return nil
+	}
+	return i.DB.Imports(t.name).Expire(ctx, token.ExpiresAt, row)
+}
+
+// expiryDigest is what is remembered of when a token ends.
+func expiryDigest(expires *time.Time) []byte {
+	if expires == nil {
+		return []byte{}
+	}
+	return digestsOf(expires.String())
 }
 
 // leaveTokenOut reports a token by its user: it is a secret itself.
@@ -135,19 +164,23 @@ func (i *importer) gone(ctx context.Context, table string, f func([]repository.I
 	}
 }
 
-// checkGone refuses, before anything is changed, where too many of the accounts that were taken over are gone in Django:
-// it may be the wrong database.
+// checkGone refuses, before anything is changed, where too many of the accounts that were taken over are gone in Django, or
+// are others by now: it may be the wrong database.
 func (i *importer) checkGone(ctx context.Context) error {
 	if before, err := i.DB.Imports(i.users.name).After(ctx, nil, 1); err != nil || len(before) == 0 {
 		return err
 	}
-	keys := i.users
-	keys.columns = keys.columns[:1]
-	err := i.source.each(ctx, keys, func(rows [][]any) error {
-		for _, values := range rows {
-			i.present[i.users.name] = i.present[i.users.name].with([]byte(text(values[0])))
+	others := 0
+	err := i.source.each(ctx, i.users, func(rows [][]any) error {
+		people, keys := i.readAll(rows)
+		i.present[i.users.name] = i.present[i.users.name].with(keys...)
+		known, err := i.DB.Imports(i.users.name).Of(ctx, keys)
+		for _, p := range people {
+			if before, there := known[p.key]; there && p.another(before) {
+				others++
+			}
 		}
-		return ctx.Err()
+		return err
 	})
 	if err != nil {
 		return err
@@ -157,9 +190,9 @@ func (i *importer) checkGone(ctx context.Context) error {
 		missing += len(rows)
 		return nil
 	})
-	if err == nil && float64(missing) > i.MostGone*float64(all) {
-		err = fmt.Errorf("of %d accounts that were taken over %d are gone in Django: removing more than %.0f %% of them must be allowed first, and nothing was changed",
-			all, missing, 100*i.MostGone)
+	if err == nil && float64(missing+others) > i.MostGone*float64(all) {
+		err = fmt.Errorf("of %d accounts that were taken over %d are gone in Django, and %d have joined at another time: is it the right database? More than %.0f %% must be allowed first, and nothing was changed",
+			all, missing, others, 100*i.MostGone)
 	}
 	return err
 }
@@ -175,6 +208,9 @@ func (i *importer) removeGone(ctx context.Context, table string, tokens bool) er
 		return err
 	}
 	i.counts.add(table, Removed, len(missing))
+	for _, row := range missing {
+		i.going[row.UserID] = i.DryRun && !tokens
+	}
 	for chunk := range slices.Chunk(missing, pageRows) {
 		if !i.DryRun {
 			err = i.DB.Imports(table).Forget(ctx, chunk, tokens)

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 	"golang.org/x/text/unicode/norm"
@@ -20,6 +22,15 @@ type person struct {
 	row  repository.Import
 }
 
+// userColumns are the columns of an account, in the order in which they are remembered. The last, when the user joined,
+// never changes: it tells another user of the same key.
+var userColumns = []string{"username", "first_name", "last_name", "email", "password", "is_active", "created_at"}
+
+const (
+	atUsername = 0
+	atJoined   = 6
+)
+
 // read makes an account of a row. The username is as Rollbook would look it up: without blanks at its ends, in NFKC.
 func (i *importer) read(values []any) person {
 	p := person{key: text(values[0]), user: repository.User{
@@ -28,19 +39,38 @@ func (i *importer) read(values []any) person {
 		Password: text(values[5]), IsActive: truth(values[6]),
 	}}
 	p.user.CreatedAt, _ = moment(values[7]) // without one it is now
-	p.row = repository.Import{Key: []byte(p.key), Digest: digestOf(text(values[1]), p.user.FirstName, p.user.LastName, p.user.Email,
-		p.user.Password, fmt.Sprint(p.user.IsActive))}
+	p.row = repository.Import{Key: []byte(p.key), Digest: digestsOf(text(values[1]), p.user.FirstName, p.user.LastName, p.user.Email,
+		p.user.Password, fmt.Sprint(p.user.IsActive), p.user.CreatedAt.String())}
 	return p
+}
+
+func (i *importer) readAll(rows [][]any) (people []person, keys [][]byte) {
+	for _, values := range rows {
+		p := i.read(values)
+		people, keys = append(people, p), append(keys, p.row.Key)
+	}
+	return people, keys
+}
+
+// changed are the columns that a row has changed since it was taken over. What is changed only here stays as it is.
+func (p person) changed(before repository.Import) []string {
+	var columns []string
+	for n, name := range userColumns {
+		if digestAt(before.Digest, n) != digestAt(p.row.Digest, n) && n != atJoined {
+			columns = append(columns, name)
+		}
+	}
+	return columns
+}
+
+// another tells whether a row is about another user than the one that was taken over under its key.
+func (p person) another(before repository.Import) bool {
+	return digestAt(before.Digest, atJoined) != digestAt(p.row.Digest, atJoined)
 }
 
 // takeUsers takes a page of users over.
 func (i *importer) takeUsers(ctx context.Context, rows [][]any) error {
-	people := make([]person, len(rows))
-	keys := make([][]byte, len(rows))
-	for n, values := range rows {
-		people[n] = i.read(values)
-		keys[n] = people[n].row.Key
-	}
+	people, keys := i.readAll(rows)
 	known, err := i.DB.Imports(i.users.name).Of(ctx, keys)
 	if err != nil {
 		return err
@@ -50,12 +80,12 @@ func (i *importer) takeUsers(ctx context.Context, rows [][]any) error {
 	for _, p := range people {
 		before, there := known[p.key]
 		switch {
-		case there && string(before.Digest) == string(p.row.Digest):
+		case there && len(p.changed(before)) == 0:
 			i.counts.add(i.users.name, Unchanged, 1)
 			err = i.mapped(p, before.UserID)
 		case there:
 			p.user.ID, p.row.UserID = before.UserID, before.UserID
-			err = i.change(ctx, p)
+			err = i.change(ctx, p, p.changed(before), before)
 		default:
 			fresh = append(fresh, p)
 		}
@@ -75,8 +105,10 @@ func (i *importer) usable(p *person) (bool, error) {
 	if p.user.Username == "" {
 		return false, i.leaveOut(*p, "the username is blank")
 	}
-	if strings.ContainsRune(p.user.Username, 0) {
-		return false, i.leaveOut(*p, "the username has a null character")
+	for _, text := range []string{p.user.Username, p.user.FirstName, p.user.LastName, p.user.Email, p.user.Password} {
+		if strings.ContainsRune(text, 0) || !utf8.ValidString(text) {
+			return false, i.leaveOut(*p, "a text has a null character, or is not UTF-8")
+		}
 	}
 	if !password.IsSet(p.user.Password) {
 		p.user.Password = ""
@@ -113,7 +145,7 @@ func (i *importer) add(ctx context.Context, fresh []person) error {
 	for _, p := range people {
 		if stored[p.user.ID] {
 			i.counts.add(i.users.name, Added, 1)
-			err = i.mapped(p, p.user.ID)
+			err = errors.Join(i.mapped(p, p.user.ID), i.reportName(p))
 		} else {
 			err = i.explain(ctx, p)
 		}
@@ -142,7 +174,7 @@ func (i *importer) store(ctx context.Context, people []person) (stored map[uuid.
 	stored = map[uuid.UUID]bool{}
 	for _, user := range users {
 		name := shorten([]byte(user.Username))
-		if _, there := taken[user.Username]; !there && !i.names[name] {
+		if owner, there := taken[user.Username]; (!there || i.going[owner.ID]) && !i.names[name] {
 			stored[user.ID], i.names[name] = true, true
 		}
 	}
@@ -163,17 +195,36 @@ func (i *importer) explain(ctx context.Context, p person) error {
 	return i.leaveOut(p, "its id is that of an account that was not taken over")
 }
 
-// change makes an account that was taken over what its row says by now.
-func (i *importer) change(ctx context.Context, p person) error {
+// renaming is an account whose new name was another's when its row was read.
+type renaming struct {
+	person
+	before repository.Import
+}
+
+// change makes columns of an account that was taken over what its row says by now. A name that is another's is left for
+// rename: that account may be renamed, too.
+func (i *importer) change(ctx context.Context, p person, columns []string, before repository.Import) error {
 	ok, err := i.usable(&p)
 	if err != nil || !ok {
 		return err
 	}
-	if !i.DryRun {
-		err = i.DB.Imports(i.users.name).Replace(ctx, p.user, p.row)
+	if n := slices.Index(columns, userColumns[atUsername]); n >= 0 {
+		taken, err := i.isTaken(ctx, p)
+		if err != nil {
+			return err
+		}
+		if taken {
+			i.later = append(i.later, renaming{p, before})
+			columns = slices.Delete(columns, n, n+1)
+			copy(p.row.Digest[atUsername*digestLength:], before.Digest[:digestLength]) // as it is still
+		}
 	}
+	if len(columns) == 0 {
+		return nil
+	}
+	err = i.replace(ctx, p, columns)
 	switch {
-	case errors.Is(err, repository.ErrUsernameTaken):
+	case errors.Is(err, repository.ErrUsernameTaken): // since a moment ago; the next run will see
 		return i.explain(ctx, p)
 	case errors.Is(err, repository.ErrNotFound):
 		return i.leaveOut(p, "the account was deleted here")
@@ -184,13 +235,66 @@ func (i *importer) change(ctx context.Context, p person) error {
 	return i.mapped(p, p.user.ID)
 }
 
+// isTaken tells whether another account has a name.
+func (i *importer) isTaken(ctx context.Context, p person) (bool, error) {
+	other, err := i.DB.Users().ByUsername(ctx, p.user.Username)
+	if errors.Is(err, repository.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil && other.ID != p.user.ID, err
+}
+
+func (i *importer) replace(ctx context.Context, p person, columns []string) error {
+	if !i.DryRun {
+		return i.DB.Imports(i.users.name).Replace(ctx, p.user, columns, p.row)
+	}
+	_, err := i.DB.Users().ByID(ctx, p.user.ID)
+	return err
+}
+
+// rename gives accounts the names that were others' before, as long as one of them becomes free.
+func (i *importer) rename(ctx context.Context) error {
+	for progress := true; progress && !i.DryRun; {
+		progress = false
+		for n, r := range slices.Backward(i.later) {
+			taken, err := i.isTaken(ctx, r.person)
+			if err != nil {
+				return err
+			}
+			if taken {
+				continue
+			}
+			err = i.replace(ctx, r.person, userColumns[:1])
+			if err != nil && !errors.Is(err, repository.ErrUsernameTaken) && !errors.Is(err, repository.ErrNotFound) {
+				return err
+			}
+			i.later, progress = slices.Delete(i.later, n, n+1), true
+		}
+	}
+	for _, r := range i.later {
+		if err := i.explain(ctx, r.person); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (i *importer) leaveOut(p person, reason string) error {
+	i.left = i.left.with(p.row.Key)
 	i.counts.add(i.users.name, LeftOut, 1)
 	return i.report(p, LeftOut, reason)
 }
 
 func (i *importer) report(p person, result Result, reason string) error {
 	return i.Report(Row{Table: i.users.name, Key: p.key, Username: p.user.Username, Result: result, Reason: reason})
+}
+
+// reportName tells of an account whose username here is not the one there.
+func (i *importer) reportName(p person) error {
+	if digestAt(digestsOf(p.user.Username), 0) == digestAt(p.row.Digest, atUsername) {
+		return nil
+	}
+	return i.report(p, Renamed, "the username has no blanks at its ends here, and is in NFKC; its owner can type either")
 }
 
 // mapped tells of an account whose id here is not the one there.

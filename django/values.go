@@ -56,13 +56,25 @@ func ourID(key string) (uuid.UUID, bool) {
 	return id, err == nil
 }
 
-// digestOf is what is remembered of what a row said.
-func digestOf(values ...string) []byte {
-	h := sha256.New()
+// digestLength is how many bytes are remembered of each value of a row.
+const digestLength = 8
+
+// digestsOf are what is remembered of the values of a row, one after the other.
+func digestsOf(values ...string) []byte {
+	var digests []byte
 	for _, value := range values {
-		_, _ = fmt.Fprintf(h, "%d:%s", len(value), value) // to a hash, which takes everything
+		sum := sha256.Sum256([]byte(value))
+		digests = append(digests, sum[:digestLength]...)
 	}
-	return h.Sum(nil)
+	return digests
+}
+
+// digestAt is what is remembered of one value.
+func digestAt(digests []byte, n int) string {
+	if len(digests) < (n+1)*digestLength {
+		return ""
+	}
+	return string(digests[n*digestLength : (n+1)*digestLength])
 }
 
 // knoxDigest reads what django-rest-knox keeps of a token, a SHA-512 in hexadecimal digits.

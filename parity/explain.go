@@ -13,14 +13,17 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
+// Throttled is the row that says that a request came too early. What it would have been answered is not known then.
+const Throttled = 8
+
 // The rows of docs/differences.md, as far as two answers and their request show that one of them is the reason. The first
 // that is counts.
 var rows = []struct {
 	row      int
 	explains func(Exchange) bool
 }{
-	{8, func(x Exchange) bool {
-		return x.New.Status == http.StatusTooManyRequests || x.New.Status == http.StatusServiceUnavailable && x.Old.Status < http.StatusInternalServerError
+	{Throttled, func(x Exchange) bool {
+		return x.New.Status == http.StatusTooManyRequests && x.New.header("Retry-After") != ""
 	}},
 	{6, func(x Exchange) bool { // a bad token on an open operation
 		return x.Old.Status == http.StatusUnauthorized && x.New.Status != http.StatusUnauthorized && x.isOpen() && x.authorization() != ""
@@ -57,10 +60,10 @@ var rows = []struct {
 	{16, func(x Exchange) bool { return strings.HasSuffix(x.New.detail(), "the text is not UTF-8") }},
 	{17, func(x Exchange) bool { return strings.HasPrefix(x.New.detail(), "Multipart form parse error - ") }},
 	{13, func(x Exchange) bool { // a username that NFKC changes
-		return !norm.NFKC.IsNormalString(x.text())
+		return x.isOpen() && x.isAboutAccount() && !norm.NFKC.IsNormalString(x.text())
 	}},
 	{2, func(x Exchange) bool { // a password with spaces at its ends
-		return spaced.MatchString(x.text())
+		return x.isOpen() && x.isAboutAccount() && spaced.MatchString(x.text())
 	}},
 	{3, func(x Exchange) bool { return x.refuses(weak) && x.refuses(weak, notText) }}, // a weak password, be there a number, too
 	{4, func(x Exchange) bool { // a number for a text
@@ -84,6 +87,9 @@ var (
 
 // Row is the row of docs/differences.md that explains the difference of the answers, and 0 where none does.
 func (x Exchange) Row() int {
+	if x.New.Status >= http.StatusInternalServerError {
+		return 0
+	}
 	for _, r := range rows {
 		if r.explains(x) {
 			return r.row
@@ -101,11 +107,20 @@ func (x Exchange) refuses(kinds ...*regexp.Regexp) bool {
 		if own == "" {
 			continue
 		}
-		isOne := slices.ContainsFunc(kinds, func(kind *regexp.Regexp) bool { return kind.MatchString(own) })
+		isOne := slices.ContainsFunc(kinds, func(kind *regexp.Regexp) bool {
+			return kind.MatchString(own) && (kind != weak || name == "password")
+		})
 		found, others = found || isOne, others || !isOne
 	}
 	return found && (len(kinds) == 1 || !others)
 }
+
+// isAboutAccount tells whether both answers have made something, or have found fault with fields.
+func (x Exchange) isAboutAccount() bool {
+	return slices.Contains(made, x.Old.Status) && slices.Contains(made, x.New.Status)
+}
+
+var made = []int{http.StatusOK, http.StatusCreated, http.StatusBadRequest}
 
 // isOpen tells whether a request is one that needs no token.
 func (x Exchange) isOpen() bool {

@@ -3,6 +3,7 @@
 package parity
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	_ "embed"
@@ -135,7 +136,9 @@ func (s Step) send(ctx context.Context, client *http.Client, base string) (got A
 	for name := range resp.Header {
 		got.Headers[name] = resp.Header.Get(name)
 	}
-	if len(text) > 0 && json.Unmarshal(text, &got.Body) != nil {
+	numbers := json.NewDecoder(bytes.NewReader(text))
+	numbers.UseNumber() // an id can be one
+	if len(text) > 0 && numbers.Decode(&got.Body) != nil {
 		got.Body = string(text)
 	}
 	return got, nil
@@ -144,8 +147,11 @@ func (s Step) send(ctx context.Context, client *http.Client, base string) (got A
 func (s Step) capture(got Answer, values map[string]string) {
 	members, _ := got.Body.(map[string]any) // nil where it is something else: nothing to capture
 	for name, member := range s.Capture {
-		if text, ok := members[member].(string); ok {
-			values[name] = text
+		switch value := members[member].(type) {
+		case string:
+			values[name] = value
+		case json.Number:
+			values[name] = value.String()
 		}
 	}
 }

@@ -3,6 +3,7 @@ package repository
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/google/uuid"
 	"gorm.io/gorm"
@@ -74,22 +75,29 @@ type Revision struct {
 	Code        *Code // for an account that has none that can be used: that has its own still
 }
 
-// Revise makes all revisions or none. Who is made inactive loses all tokens and the code, as SetActive says. An account that
-// is not there, or has another password meanwhile, is no error.
+// revisedAtOnce is how many accounts are revised in one transaction: it has several statements for each, and must end in
+// time also where the database is far away.
+const revisedAtOnce = 50
+
+// Revise makes all revisions, some at a time. Who is made inactive loses all tokens and the code, as SetActive says. An account
+// that is not there, or has another password meanwhile, is no error.
 func (u *Users) Revise(ctx context.Context, revisions []Revision) error {
-	if len(revisions) == 0 {
-		return nil
-	}
-	return u.db.do(ctx, "revise users", func(db *gorm.DB) error {
-		return db.Transaction(func(tx *gorm.DB) error {
-			for _, r := range revisions {
-				if err := revise(tx, r); err != nil {
-					return err
+	for some := range slices.Chunk(revisions, revisedAtOnce) {
+		err := u.db.do(ctx, "revise users", func(db *gorm.DB) error {
+			return db.Transaction(func(tx *gorm.DB) error {
+				for _, r := range some {
+					if err := revise(tx, r); err != nil {
+						return err
+					}
 				}
-			}
-			return nil
+				return nil
+			})
 		})
-	})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func revise(tx *gorm.DB, r Revision) error {
@@ -103,12 +111,18 @@ func revise(tx *gorm.DB, r Revision) error {
 		}
 	}
 	if r.Password != nil {
-		if err := tx.Model(&User{}).Where("id = ? AND password = ?", r.ID, r.OldPassword).Update("password", *r.Password).Error; err != nil {
-			return err
+		set := tx.Model(&User{}).Where("id = ? AND password = ?", r.ID, r.OldPassword).Update("password", *r.Password)
+		if set.Error != nil {
+			return set.Error
+		}
+		if set.RowsAffected > 0 { // the code was for who had none
+			if err := endSignIns(tx, r.ID); err != nil {
+				return err
+			}
 		}
 	}
 	if r.Code != nil {
-		if err := putCodes(tx, []Code{*r.Code}, map[uuid.UUID]bool{r.ID: true}); err != nil {
+		if err := reviseCode(tx, r); err != nil {
 			return err
 		}
 	}
@@ -116,6 +130,17 @@ func revise(tx *gorm.DB, r Revision) error {
 		return endSignIns(tx, r.ID)
 	}
 	return nil
+}
+
+// reviseCode gives a code to an account that is active and has the same password still, held until the code is there.
+func reviseCode(tx *gorm.DB, r Revision) error {
+	var held []User
+	err := tx.Clauses(clause.Locking{Strength: clause.LockingStrengthUpdate}).
+		Where("id = ? AND is_active AND password = ?", r.ID, r.OldPassword).Find(&held).Error
+	if err != nil || len(held) == 0 {
+		return err
+	}
+	return putCodes(tx, []Code{*r.Code}, map[uuid.UUID]bool{r.ID: true})
 }
 
 // endSignIns removes all tokens of an account, and its code.

@@ -3,6 +3,8 @@ package repository
 import (
 	"context"
 	"errors"
+	"slices"
+	"time"
 
 	"github.com/google/uuid"
 	"gorm.io/gorm"
@@ -111,27 +113,42 @@ func noteIDs(tx *gorm.DB, ids []uuid.UUID, into map[uuid.UUID]bool) error {
 	return err
 }
 
-// Replace makes an account what its row says now, and remembers that. An account that is not active loses its tokens and
-// code. It is ErrUsernameTaken where another account has the name, and ErrNotFound where the account is gone.
-func (i *Imports) Replace(ctx context.Context, user User, row Import) error {
-	row.Source = i.source
+// Replace makes columns of an account what its row says now, and remembers the row. An account that is made inactive loses its
+// tokens and code. It is ErrUsernameTaken where another account has the name, and ErrNotFound where the account is gone.
+func (i *Imports) Replace(ctx context.Context, user User, columns []string, row Import) error {
 	return i.db.do(ctx, "replace user", func(db *gorm.DB) error {
 		return db.Transaction(func(tx *gorm.DB) error {
-			result := tx.Model(&User{}).Where("id = ?", user.ID).Select("*").Omit("id", "created_at").Updates(&user)
+			result := tx.Model(&User{}).Where("id = ?", user.ID).Select(columns).Updates(&user)
 			if result.Error == nil && result.RowsAffected == 0 {
 				return gorm.ErrRecordNotFound
 			}
 			if result.Error != nil {
 				return result.Error
 			}
-			if !user.IsActive {
+			if slices.Contains(columns, "is_active") && !user.IsActive {
 				if err := endSignIns(tx, user.ID); err != nil {
 					return err
 				}
 			}
-			return tx.Model(&Import{}).Where("source = ? AND key = ?", row.Source, row.Key).Update("digest", row.Digest).Error
+			return i.remember(tx, row)
 		})
 	})
+}
+
+// Expire changes when a token that was taken over ends, and remembers the row.
+func (i *Imports) Expire(ctx context.Context, expires *time.Time, row Import) error {
+	return i.db.do(ctx, "change expiry", func(db *gorm.DB) error {
+		return db.Transaction(func(tx *gorm.DB) error {
+			if err := tx.Model(&Token{}).Where("digest = ?", row.Key).Update("expires_at", expires).Error; err != nil {
+				return err
+			}
+			return i.remember(tx, row)
+		})
+	})
+}
+
+func (i *Imports) remember(tx *gorm.DB, row Import) error {
+	return tx.Model(&Import{}).Where("source = ? AND key = ?", i.source, row.Key).Update("digest", row.Digest).Error
 }
 
 // Tokens stores the tokens of accounts that are active, each with what is to be remembered of it, all or nothing, and
@@ -147,7 +164,8 @@ func (i *Imports) Tokens(ctx context.Context, tokens []Token, rows []Import) (st
 	err = i.db.do(ctx, "import tokens", func(db *gorm.DB) error {
 		return db.Transaction(func(tx *gorm.DB) error {
 			var active []uuid.UUID
-			if err := tx.Model(&User{}).Where("id IN ? AND is_active", owners).Pluck("id", &active).Error; err != nil {
+			held := tx.Clauses(clause.Locking{Strength: clause.LockingStrengthShare}) // so that who deactivates them finds the tokens
+			if err := held.Model(&User{}).Where("id IN ? AND is_active", owners).Pluck("id", &active).Error; err != nil {
 				return err
 			}
 			is := make(map[uuid.UUID]bool, len(active))

@@ -24,7 +24,7 @@ const (
 )
 
 func openPostgres(address string, s Settings) (dialect, error) {
-	if err := checkEncoding(address); err != nil {
+	if err := CheckAddress(address); err != nil {
 		return dialect{}, err
 	}
 	config, err := pgx.ParseConfig(address)
@@ -54,9 +54,9 @@ func openPostgres(address string, s Settings) (dialect, error) {
 	}, nil
 }
 
-// checkEncoding refuses an address in which a character of the password would be taken for the end of it: what is left of
+// CheckAddress refuses an address of PostgreSQL in which a character of the password would be taken for the end of it: what is left of
 // the password would then be taken for a host, and shown.
-func checkEncoding(address string) error {
+func CheckAddress(address string) error {
 	_, rest, _ := strings.Cut(address, "//")
 	authority, tail := rest, ""
 	if end := strings.IndexAny(rest, "/?#"); end >= 0 {

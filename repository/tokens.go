@@ -43,21 +43,33 @@ func NewToken(userID uuid.UUID, client string) (token Token, key string) {
 	return Token{ID: uuid.New(), UserID: userID, Digest: Digest(key), Client: shorten(client)}, key
 }
 
-// longKey is how many characters the keys of django-rest-knox have, of which it keeps the SHA-512.
+// longKey is how many characters the keys of django-rest-knox have.
 const longKey = 64
 
-// Digest is what is kept of a key: its SHA-256, or, where it has 64 characters, its SHA-512.
+// Digest is what is kept of a key: its SHA-256.
 func Digest(key string) []byte {
-	if len(key) == longKey {
-		sum := sha512.Sum512([]byte(key))
-		return sum[:]
-	}
 	sum := sha256.Sum256([]byte(key))
 	return sum[:]
 }
 
+// digests are what may be kept of a key: of the keys of django-rest-knox, their SHA-512, which was that of the bytes that
+// they stand for until its version 5.
+func digests(key string) [][]byte {
+	all := [][]byte{Digest(key)}
+	if len(key) != longKey {
+		return all
+	}
+	text := sha512.Sum512([]byte(key))
+	all = append(all, text[:])
+	if raw, err := hex.DecodeString(key); err == nil {
+		sum := sha512.Sum512(raw)
+		all = append(all, sum[:])
+	}
+	return all
+}
+
 // ImportedToken is an account's token that another server has made, which keeps its key. It was made then, and counts as
-// used now. The digest is as Digest makes it.
+// used now.
 func ImportedToken(userID uuid.UUID, digest []byte, created time.Time, expires *time.Time) Token {
 	return Token{ID: uuid.New(), UserID: userID, Digest: digest, Client: "imported", CreatedAt: created.UTC(), ExpiresAt: expires}
 }
@@ -153,8 +165,8 @@ func (t *Tokens) Owner(ctx context.Context, key string) (User, uuid.UUID, error)
 		alive, values := t.lifetimes.alive(now)
 		err := db.Raw(`SELECT u.id, u.username, u.first_name, u.last_name, u.email, u.password, u.is_active,
 			u.created_at, u.updated_at, t.id AS token_id, t.last_used_at
-			FROM tokens t JOIN users u ON u.id = t.user_id WHERE t.digest = ? AND u.is_active`+alive,
-			append([]any{Digest(key)}, values...)...).Take(&row).Error
+			FROM tokens t JOIN users u ON u.id = t.user_id WHERE t.digest IN ? AND u.is_active`+alive,
+			append([]any{digests(key)}, values...)...).Take(&row).Error
 		if err != nil {
 			return err
 		}

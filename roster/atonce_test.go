@@ -54,6 +54,10 @@ func TestInterruptedImport(t *testing.T) {
 				s.Errorf("%s is left: %v", name, err)
 			}
 		}
+		// What another roster with the same report has nothing about, is carried over into it.
+		if _, other := s.run("username\nnobody\n"); len(other) != students+1 || other["u0700"] != codes["u0700"] {
+			s.Errorf("another roster's report has %d codes", len(other))
+		}
 		// Codes of an import that ended are not given to others of the same name.
 		if err := s.db.Users().Delete(s.Context(), s.user("u0000").ID); err != nil {
 			s.Fatal(err)
@@ -165,7 +169,7 @@ func TestImportRefuses(t *testing.T) {
 	_, err := roster.Import(t.Context(), path, s.options(func(o *roster.Options) {
 		o.Audit = func(server.Event, uuid.UUID) { _, second = roster.Import(t.Context(), path, s.options()) }
 	}))
-	if err != nil || second == nil || !strings.Contains(second.Error(), "another import of") {
+	if err != nil || second == nil || !strings.Contains(second.Error(), "another import with the report") {
 		t.Errorf("got %v and %v", err, second)
 	}
 	if text, err := os.ReadFile(foreign); err != nil || string(text) != "a,b\n" {
@@ -189,6 +193,26 @@ func TestExportIsReadByImport(t *testing.T) {
 		}
 		if err := roster.Export(s.Context(), s.db, &second, false); err != nil || strings.Contains(second.String()[first.Len():], "pbkdf2") {
 			s.Errorf("%v: it has hashes: %s", err, second.String())
+		}
+	})
+}
+
+// Whoever may choose a name does not write the roster.
+func TestNamesAreNoLines(t *testing.T) {
+	each(t, func(s *school) {
+		s.run("username,first_name\nvictim,Vic\n")
+		eve := server.NewUser("eve", "x,\nvictim,H,N,evil@x.org,false\n,", "", "")
+		if err := s.db.Users().Create(s.Context(), eve); err != nil {
+			s.Fatal(err)
+		}
+		var exported strings.Builder
+		if err := roster.Export(s.Context(), s.db, &exported, false); err != nil {
+			s.Fatal(err)
+		}
+		rows, _ := s.run(exported.String())
+		s.wantRows(rows, "2 wrong a quoted cell goes on to line 4: where that is meant, take the line ends out of it", "5 victim unchanged")
+		if got := s.user("victim"); got.FirstName != "Vic" || !got.IsActive {
+			s.Errorf("got %+v", got)
 		}
 	})
 }

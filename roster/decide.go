@@ -38,13 +38,15 @@ type student struct {
 	wanted repository.User // of a new account, with an encoded password or none
 	plain  string          // a password that is not encoded yet
 	has    map[string]bool // the columns that say something
+
+	nameless bool // it is not sure whose line it is
 }
 
 // check reads a record. What it says is held against the rules of the API, in the words of the API.
 func (i *importer) check(r record) (student, error) {
 	s := student{Row: Row{Line: r.line, Username: r.cells[colUsername]}, has: map[string]bool{}}
 	if r.wrong != "" {
-		s.Result, s.Reason = Wrong, r.wrong
+		s.Result, s.Reason, s.nameless = Wrong, r.wrong, true
 		return s, nil
 	}
 	fields := map[string]string{}
@@ -81,6 +83,7 @@ func (i *importer) check(r record) (student, error) {
 			problems[colHash] = []string{"This is not an encoded password that can be verified."}
 		}
 	}
+	s.nameless = len(problems[colUsername]) > 0
 	if len(problems) > 0 {
 		s.Result, s.Reason = Wrong, server.Explain(problems)
 	}

@@ -29,8 +29,11 @@ type Options struct {
 	// a share of all active ones.
 	DeactivateMissing bool
 	MostMissing       float64
-	// Report is the file that gets a row for every line. Its neighbours .plan and .tmp are there meanwhile.
+	// Report is the file that gets a row for every line. Its neighbours .plan and .tmp are there meanwhile, and
+	// .lock stays.
 	Report string
+	// Ignored are told the columns that are not read; may be nil.
+	Ignored func(columns []string)
 
 	DryRun   bool
 	Show     func(Row) error               // of a dry run: what would be done
@@ -58,7 +61,7 @@ type importer struct {
 	counts Counts
 
 	seen  map[nameKey]int        // the line of each username
-	blind int                    // the wrong lines that do not say whose they are
+	blind []int                  // the wrong lines that do not say for sure whose they are
 	codes map[nameKey]remembered // of earlier runs
 	plan  *reportReader          // in the second pass
 	write func(Row) error        // to the plan, then to the report
@@ -69,16 +72,18 @@ type importer struct {
 // planned are the codes. Lines that are wrong are reported and left out. The same roster twice changes nothing the second
 // time.
 func Import(ctx context.Context, path string, o Options) (counts Counts, err error) {
-	// The lock is on the roster, so that no file stays behind.
-	lock := flock.New(path, flock.SetFlag(os.O_RDONLY))
-	locked, err := lock.TryLock()
-	if err != nil {
-		return nil, fmt.Errorf("open the roster: %w", err)
+	if !o.DryRun {
+		// The file stays: to remove it would let two hold the lock.
+		lock := flock.New(o.Report+".lock", flock.SetPermissions(0o600))
+		locked, err := lock.TryLock()
+		if err != nil {
+			return nil, fmt.Errorf("lock the report: %w", err)
+		}
+		if !locked {
+			return nil, fmt.Errorf("another import with the report %s is under way", o.Report)
+		}
+		defer func() { err = errors.Join(err, lock.Close()) }()
 	}
-	if !locked {
-		return nil, fmt.Errorf("another import of %s is under way", path)
-	}
-	defer func() { err = errors.Join(err, lock.Close()) }()
 	file, err := os.Open(path) //nolint:gosec // the operator says which
 	if err != nil {
 		return nil, fmt.Errorf("open the roster: %w", err)
@@ -125,10 +130,13 @@ func (i *importer) makePlan(ctx context.Context) error {
 
 func (i *importer) planAll(ctx context.Context) error {
 	err := i.eachBatch(ctx, i.planBatch)
-	if err != nil || !i.DeactivateMissing {
+	if err == nil && i.DeactivateMissing {
+		err = i.planMissing(ctx)
+	}
+	if err != nil || i.DryRun {
 		return err
 	}
-	return i.planMissing(ctx)
+	return i.carryCodes(ctx)
 }
 
 // carryOut does what the plan says, as far as it is not done, and turns it into the report.
@@ -146,7 +154,7 @@ func (i *importer) carryOut(ctx context.Context) (err error) {
 	if err := i.eachBatch(ctx, i.carryOutBatch); err != nil {
 		return err
 	}
-	if err := i.deactivatePlanned(ctx); err != nil {
+	if err := i.finishPlanned(ctx); err != nil {
 		return err
 	}
 	if info, err := i.file.Stat(); err != nil || info.Size() != i.info.Size() || !info.ModTime().Equal(i.info.ModTime()) {
@@ -164,13 +172,16 @@ func (i *importer) planPath() string { return i.Report + ".plan" }
 
 // eachBatch reads the roster and hands on its students, repository.MostAtOnce at a time.
 func (i *importer) eachBatch(ctx context.Context, f func(context.Context, []*student) error) error {
-	i.seen, i.blind, i.counts = map[nameKey]int{}, 0, Counts{}
+	i.seen, i.blind, i.counts = map[nameKey]int{}, nil, Counts{}
 	if _, err := i.file.Seek(0, io.SeekStart); err != nil {
 		return err
 	}
 	r, err := newReader(io.TeeReader(i.file, i))
 	if err != nil {
 		return err
+	}
+	if i.Ignored != nil && len(r.ignored) > 0 && i.plan == nil { // in the first pass
+		i.Ignored(r.ignored)
 	}
 	for end := false; !end; {
 		var batch []*student
@@ -215,16 +226,21 @@ func (i *importer) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// see remembers that an account is on the roster, also where its line is wrong. A second line about it is wrong.
+// see remembers that an account is on the roster, also where its line is wrong. A second line about it is wrong: one of the two
+// may be meant for another.
 func (i *importer) see(s *student) {
-	if s.Username == "" {
-		i.blind++
+	if s.nameless {
+		i.blind = append(i.blind, s.Line)
 		return
 	}
 	key := keyOf(s.Username)
-	if first, there := i.seen[key]; !there {
+	first, there := i.seen[key]
+	if !there {
 		i.seen[key] = s.Line
-	} else if s.Result != Wrong {
+		return
+	}
+	i.blind = append(i.blind, s.Line)
+	if s.Result != Wrong {
 		s.Result, s.Reason = Wrong, fmt.Sprintf("username: Line %d has the same.", first)
 	}
 }

@@ -2,7 +2,6 @@ package roster
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/csv"
 	"errors"
 	"fmt"
@@ -62,7 +61,9 @@ func newReader(in io.Reader) (*reader, error) {
 	if strings.HasPrefix(header, "\xff\xfe") || strings.HasPrefix(header, "\xfe\xff") || !utf8.ValidString(header) {
 		return nil, errors.New("the roster is not UTF-8: save it as “CSV UTF-8”")
 	}
-	header = strings.TrimPrefix(header, "\uFEFF")
+	if header = strings.TrimPrefix(header, "\uFEFF"); strings.Contains(header, "\r") {
+		return nil, errors.New("the lines of the roster end in a way that is not read: save it as “CSV UTF-8”")
+	}
 	for _, r.comma = range ",;\t" {
 		if err = r.readHeader(header); err == nil {
 			return r, nil
@@ -110,7 +111,9 @@ func (r *reader) next() (record, error) {
 		if rec.wrong == "" && rec.cells == nil {
 			continue
 		}
-		r.ahead = append(rest, r.ahead...)
+		if len(rest) > 0 {
+			r.ahead = append(rest, r.ahead...)
+		}
 		return rec, nil
 	}
 }
@@ -119,21 +122,25 @@ func (r *reader) next() (record, error) {
 // the line alone is wrong, and the rest are lines again. A blank record has neither cells nor a reason.
 func (r *reader) parse(text string) (rec record, rest []string) {
 	rec.line = r.line
-	lines, whole := []string{text}, text
-	for strings.Count(whole, `"`)%2 == 1 && len(whole) < mostRecord {
+	lines, length, quotes := []string{text}, len(text), strings.Count(text, `"`)
+	for quotes%2 == 1 && length < mostRecord {
 		more, err := r.nextLine()
 		if err != nil {
 			break
 		}
-		lines = append(lines, more)
-		whole += "\n" + more
+		lines, length, quotes = append(lines, more), length+len(more), quotes+strings.Count(more, `"`)
 	}
-	cells, err := r.split(whole)
-	if err == nil && r.swallows(cells) {
-		err = errors.New("a quoted cell goes on over the next lines")
+	cells, err := r.split(strings.Join(lines, "\n"))
+	if quotes%2 == 1 && len(text) <= mostRecord && utf8.ValidString(text) {
+		err = errors.New("a quote is not closed " + quoting)
 	}
 	if err == nil && len(cells) != len(r.columns) {
 		err = fmt.Errorf("it has %d cells, and the first line has %d", len(cells), len(r.columns))
+	}
+	if err == nil && r.swallows(cells) {
+		// What is quoted is never read as lines of its own: who chooses a name would write the roster.
+		rec.wrong = fmt.Sprintf("a quoted cell goes on to line %d: where that is meant, take the line ends out of it", r.line)
+		return rec, nil
 	}
 	if err != nil {
 		r.line -= len(lines) - 1
@@ -172,6 +179,9 @@ func (r *reader) swallows(cells []string) bool {
 	return false
 }
 
+// quoting says how it is done.
+const quoting = "(quotes stand around a whole cell, and twice within one)"
+
 // split returns the cells of a record.
 func (r *reader) split(text string) ([]string, error) {
 	switch {
@@ -187,7 +197,7 @@ func (r *reader) split(text string) ([]string, error) {
 	c.FieldsPerRecord = -1
 	cells, err := c.Read()
 	if parse, ok := errors.AsType[*csv.ParseError](err); ok {
-		return nil, fmt.Errorf("%w (quotes stand around a whole cell, and twice within one)", parse.Err)
+		return nil, fmt.Errorf("%w %s", parse.Err, quoting)
 	}
 	return cells, err
 }
@@ -214,7 +224,7 @@ func (r *reader) nextLine() (string, error) {
 			continue
 		case errors.Is(err, io.EOF) && len(line) > 0, err == nil:
 			r.line++
-			return string(bytes.TrimSuffix(bytes.TrimSuffix(line, []byte("\n")), []byte("\r"))), nil
+			return strings.TrimRight(strings.TrimSuffix(string(line), "\n"), "\r"), nil
 		}
 		return "", err
 	}

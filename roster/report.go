@@ -75,6 +75,7 @@ func (r *reportReader) close() error { return r.file.Close() }
 
 // remembered is a code that an earlier run has reported.
 type remembered struct {
+	name    string
 	plain   string
 	expires time.Time
 	planned bool // by a run that did not end; the code may have been stored or not
@@ -98,7 +99,7 @@ func remember(path string, planned bool, into map[nameKey]remembered) error {
 			return errors.Join(fmt.Errorf("read %s: %w", path, err), r.close())
 		}
 		if row.Code != "" {
-			into[keyOf(row.Username)] = remembered{row.Code, row.Expires, planned}
+			into[keyOf(row.Username)] = remembered{row.Username, row.Code, row.Expires, planned}
 		}
 	}
 }

@@ -81,8 +81,11 @@ func (s *school) run(text string, changes ...func(*roster.Options)) (rows []stri
 func (s *school) report(path string) (rows []string, codes map[string]string) {
 	s.Helper()
 	info, err := os.Stat(path)
-	if err != nil || info.Mode().Perm() != 0o600 {
-		s.Fatalf("the report: %v, %v", info.Mode(), err)
+	if err != nil {
+		s.Fatal(err)
+	}
+	if info.Mode().Perm() != 0o600 {
+		s.Errorf("the report can be read by others: %v", info.Mode())
 	}
 	file, err := os.Open(path)
 	if err != nil {
@@ -95,7 +98,7 @@ func (s *school) report(path string) (rows []string, codes map[string]string) {
 	}
 	codes = map[string]string{}
 	for _, cells := range all[1:] {
-		rows = append(rows, strings.Join(slices.DeleteFunc(cells[:4], func(c string) bool { return c == "" }), " "))
+		rows = append(rows, strings.Join(slices.DeleteFunc(slices.Clone(cells[:4]), func(c string) bool { return c == "" }), " "))
 		if cells[4] != "" {
 			codes[cells[1]] = cells[4]
 		}

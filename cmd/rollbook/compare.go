@@ -25,8 +25,8 @@ type compareCmd struct {
 
 // comparison is what was compared so far.
 type comparison struct {
-	out                              io.Writer
-	requests, explained, unexplained int
+	out                                         io.Writer
+	requests, explained, unexplained, throttled int
 }
 
 // Run compares two servers.
@@ -58,8 +58,12 @@ func (c compareCmd) Run(ctx context.Context, o output) error {
 	}
 	_, err := fmt.Fprintf(o.out, "%d cases and reads: %d differences that docs/differences.md explains, %d unexplained\n",
 		compared.requests, compared.explained, compared.unexplained)
-	if err == nil && compared.unexplained > 0 {
+	switch {
+	case err != nil:
+	case compared.unexplained > 0:
 		err = errors.New("the servers do not answer alike")
+	case compared.throttled > 0:
+		err = fmt.Errorf("%d were throttled, so that it is not known how they are answered: start the new server with REGISTER_THROTTLE=0 and LOGIN_THROTTLE=0", compared.throttled)
 	}
 	return err
 }
@@ -103,6 +107,9 @@ func (c *comparison) note(d *parity.Difference, err error) error {
 		return nil
 	case d.Row > 0:
 		c.explained++
+		if d.Row == parity.Throttled {
+			c.throttled++
+		}
 		_, err = fmt.Fprintf(c.out, "row %d: %s: %s\n", d.Row, d.Where, printable(d.What[0]))
 	default:
 		c.unexplained++

@@ -38,6 +38,10 @@ func TestCompareCommand(t *testing.T) {
 	if code != 1 || !strings.Contains(stdout, "unexplained: register / seed example, step 1: the status is 403, DRF's was 201") {
 		t.Errorf("exit code %d: %s", code, stdout)
 	}
+	throttled := start(t, testdb.SQLite(t), "REGISTER_THROTTLE=10", "LOGIN_THROTTLE=0", "LOGIN_REFUSE_AFTER=0")
+	if _, stderr, code := invokeWith(t, nil, "", "compare", "--old="+old.base, "--new="+throttled.base); code != 1 || !strings.Contains(stderr, "were throttled, so that it is not known") {
+		t.Errorf("exit code %d: %s", code, stderr)
+	}
 	for want, args := range map[string][]string{
 		"ask the new server":    {"--old=" + old.base, "--new=http://127.0.0.1:1"},
 		"missing flags: --new":  {"--old=" + old.base},

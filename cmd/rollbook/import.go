@@ -31,7 +31,7 @@ type importDjango struct {
 
 // Validate refuses what makes no sense.
 func (c importDjango) Validate() error {
-	if c.MostGone < 0 || c.MostGone > 100 {
+	if !(c.MostGone >= 0 && c.MostGone <= 100) { // which NaN is not either
 		return errors.New("--gone-at-most must be from 0 to 100")
 	}
 	return nil
@@ -66,10 +66,13 @@ func (c importDjango) Run(ctx context.Context, o output) error {
 			options.Progress = o.bar()
 		}
 		counts, err := django.Import(ctx, options)
-		if err != nil {
-			return fmt.Errorf("%w; what was taken over so far is kept: run it again to go on", err)
+		if err != nil && len(counts) > 0 && !c.DryRun {
+			err = fmt.Errorf("%w; what was taken over so far is kept: run it again to go on", err)
 		}
-		if err := report.Finish(); err != nil {
+		if counts != nil { // what it has found is of use, also where it has not come to its end
+			err = errors.Join(err, report.Finish())
+		}
+		if err != nil {
 			return err
 		}
 		if mapped > 0 && !c.DryRun {

@@ -39,7 +39,7 @@ type rosterExport struct {
 
 // Validate refuses what makes no sense.
 func (c rosterImport) Validate() error {
-	if c.Most < 0 || c.Most > 100 {
+	if !(c.Most >= 0 && c.Most <= 100) { // which NaN is not either
 		return errors.New("--deactivate-at-most must be from 0 to 100")
 	}
 	return errors.Join(c.Code.Validate(), c.policyFlag.Validate())
@@ -60,6 +60,9 @@ func (c rosterImport) Run(ctx context.Context, o output) error {
 			DB: db, Rules: rules, CodeTTL: c.Code.TTL, Report: c.Report, DryRun: c.DryRun,
 			Hasher:            password.New(password.Options{Wait: time.Minute}),
 			DeactivateMissing: c.DeactivateMissing, MostMissing: c.Most / 100,
+			Ignored: func(columns []string) { // what cannot be said keeps nobody from importing
+				_, _ = fmt.Fprintln(o.err, "columns that are not read:", printable(strings.Join(columns, ", ")))
+			},
 			Show:  func(r roster.Row) error { return show(shown, r) },
 			Audit: func(event server.Event, id uuid.UUID) { o.audit(ctx, event, id) },
 		}

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/uuid"
+
 	"github.com/rollbook/rollbook/django"
 	"github.com/rollbook/rollbook/repository"
 	"github.com/rollbook/rollbook/test/testdb"
@@ -56,6 +58,9 @@ func TestMoveInAgain(t *testing.T) {
 		if err := h.server.DB.Users().SetActive(h.Context(), user(3).ID, false); err != nil {
 			h.Fatal(err)
 		}
+		if err := h.server.DB.Users().SetPassword(h.Context(), user(15).ID, "local", uuid.Nil); err != nil {
+			h.Fatal(err)
+		}
 		// There some are changed, one logs out, one is deleted, one is deactivated and another, and there are new ones.
 		change := func(i int, fields map[string]any) map[string]any {
 			return map[string]any{"username": fmt.Sprintf("u%04d", i), "fields": fields}
@@ -64,22 +69,29 @@ func TestMoveInAgain(t *testing.T) {
 			change(6, map[string]any{"is_active": false}), map[string]any{"username": "u0007", "drop_token": true},
 			map[string]any{"username": "u0003", "new_token": true}, // who is not active here
 			map[string]any{"username": "u0008", "delete": true}, change(2, map[string]any{"first_name": "Gone here"}),
-			change(9, map[string]any{"username": "u\uff10\uff10\uff11\uff10"})) // is u0010 in NFKC
-		more := h.service.fill(person{"username": "new", "token": true})
+			change(9, map[string]any{"username": "u\uff10\uff10\uff11\uff10"}), // is u0010 in NFKC
+			map[string]any{"username": "u0012", "delete": true},
+			change(14, map[string]any{"username": "x0014"}), change(13, map[string]any{"username": "u0014", "is_active": false}),
+			change(15, map[string]any{"email": "t@x.org"}))
+		more := h.service.fill(person{"username": "new", "token": true}, person{"username": "u0012", "first_name": "another", "token": true})
 
 		dry := h.moveIn(func(o *django.Options) { o.DryRun = true })
 		counts := h.moveIn()
-		if dry["authtoken_token"][django.Added] != 2 || h.status("GET", "/api/v1/users/me/", more["new"].Token, nil) != 200 {
+		if dry["authtoken_token"][django.Added] != 3 || h.status("GET", "/api/v1/users/me/", more["new"].Token, nil) != 200 {
 			h.Errorf("the dry run counts %v", dry)
 		}
-		if got := fmt.Sprint(counts[userTable(counts)]); got != "map[added:1 changed:3 left out:2 removed:1 unchanged:34]" {
+		if got := fmt.Sprint(counts[userTable(counts)]); got != "map[added:2 changed:6 left out:2 removed:2 unchanged:30]" {
 			h.Errorf("users: %s", got)
 		}
-		if got := fmt.Sprint(counts["authtoken_token"]); got != "map[added:1 left out:1 removed:4 unchanged:36]" {
+		if got := fmt.Sprint(counts["authtoken_token"]); got != "map[added:2 left out:1 removed:6 unchanged:34]" {
 			h.Errorf("tokens: %s", got)
 		}
-		h.wantReport(`"u0002" left out: the account was deleted here`, `"u0010" left out: its username is that of the account`)
-		for i, want := range map[int]int{0: 200, 1: 401, 2: 401, 3: 401, 4: 200, 5: 200, 6: 401, 7: 401, 8: 401, 9: 200, 10: 200} {
+		h.wantReport(`"u0002" left out: the account was deleted here`, `"u0010" left out: its username is that of the account`,
+			`authtoken_token "" left out: 1 tokens are of accounts that are not active here`)
+		if user(12).FirstName != "another" || user(15).Password != "local" || user(15).Email != "t@x.org" || user(14).IsActive || user(14).ID.String() != h.id(at(13).ID) {
+			h.Errorf("got %+v, %+v, %+v", user(12), user(14), user(15))
+		}
+		for i, want := range map[int]int{0: 200, 1: 401, 2: 401, 3: 401, 4: 200, 5: 200, 6: 401, 7: 401, 8: 401, 9: 200, 10: 200, 12: 401, 13: 401, 14: 200} {
 			if got := h.status("GET", "/api/v1/users/me/", at(i).Token, nil); got != want {
 				h.Errorf("the token of u%04d: %d, want %d", i, got, want)
 			}
@@ -94,6 +106,18 @@ func TestMoveInAgain(t *testing.T) {
 			h.Errorf("the token of who is active again: %d", got)
 		}
 
+		// Where the users have joined at other times it is another database, and nothing is taken from it.
+		stranger := &house{T: h.T, service: newService(h.T, djangoSQLite(h), userTable(counts) == "auth_user"), server: h.server}
+		stranger.service.fill(crowd(40)...)
+		if userTable(counts) == "auth_user" { // whose keys are the same
+			_, err := django.Import(h.Context(), django.Options{
+				DB: h.server.DB, From: stranger.service.database, MostGone: 0.1, Report: func(django.Row) error { return nil },
+			})
+			if err == nil || !strings.Contains(err.Error(), "have joined at another time: is it the right database?") || user(4).FirstName != "There" {
+				h.Errorf("another database: %v", err)
+			}
+		}
+
 		// Where too much is gone it may be the wrong database.
 		for i := 20; i < 25; i++ {
 			h.service.change(map[string]any{"username": fmt.Sprintf("u%04d", i), "delete": true})
@@ -101,7 +125,7 @@ func TestMoveInAgain(t *testing.T) {
 		_, err := django.Import(h.Context(), django.Options{
 			DB: h.server.DB, From: h.from, MostGone: 0.1, Report: func(django.Row) error { return nil },
 		})
-		if err == nil || !strings.Contains(err.Error(), "5 are gone in Django: removing more than 10 % of them must be allowed first, and nothing was changed") {
+		if err == nil || !strings.Contains(err.Error(), "5 are gone in Django, and 0 have joined at another time: is it the right database?") {
 			h.Errorf("got %v", err)
 		}
 		if user(20).Username != "u0020" {
@@ -119,7 +143,8 @@ func TestDryMoveIn(t *testing.T) {
 	eachHouse(t, func(h *house) {
 		h.service.fill(school()...)
 		dry := h.moveIn(func(o *django.Options) { o.DryRun = true })
-		h.wantReport(`"md5" without password`, `"" left out: the username is blank`, `"fiona" left out: its username is that of another row`)
+		h.wantReport(`"md5" without password`, `"" left out: the username is blank`, `"fiona" left out: its username is that of another row`, `"fiona" renamed`,
+			`authtoken_token "" left out: its user was left out`, `authtoken_token "" left out: its user was left out`)
 		users, err := h.server.DB.Users().After(h.Context(), "", 10)
 		if err != nil || len(users) != 0 {
 			h.Errorf("it has made %d accounts, %v", len(users), err)

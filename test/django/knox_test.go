@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rollbook/rollbook/django"
 	"github.com/rollbook/rollbook/test/testdb"
 	"github.com/rollbook/rollbook/test/testserver"
 )
@@ -33,27 +34,42 @@ func TestMoveInWithKnox(t *testing.T) {
 	}
 	execute(`CREATE TABLE knox_authtoken (digest varchar(128) PRIMARY KEY, token_key varchar(25), created datetime NOT NULL, user_id integer NOT NULL, expiry datetime)`)
 	token := func(n int) string { return fmt.Sprintf("%064x", n) }
-	add := func(n int, user string, expiry any) {
+	digestOf := func(n int) string {
 		sum := sha512.Sum512([]byte(token(n)))
-		execute(`INSERT INTO knox_authtoken VALUES (?, ?, ?, ?, ?)`, hex.EncodeToString(sum[:]), token(n)[:15], "2026-01-02 03:04:05.678901", people[user].ID, expiry)
+		return hex.EncodeToString(sum[:])
+	}
+	add := func(n int, user string, expiry any) {
+		execute(`INSERT INTO knox_authtoken VALUES (?, ?, ?, ?, ?)`, digestOf(n), token(n)[:15], "2026-01-02 03:04:05.678901", people[user].ID, expiry)
 	}
 	const layout = "2006-01-02 15:04:05.999999"
 	add(1, "richard", nil)
 	add(2, "richard", time.Now().UTC().Add(time.Hour).Format(layout))
-	soon := time.Now().UTC().Add(3 * time.Second)
+	soon := time.Now().UTC().Add(5 * time.Second)
 	add(3, "richard", soon.Format(layout))
 	add(4, "richard", "2026-01-03 00:00:00")
 	add(5, "inactive", nil)
+	raw, err := hex.DecodeString(token(7)) // as knox has hashed them until its version 5
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := sha512.Sum512(raw)
+	execute(`INSERT INTO knox_authtoken VALUES (?, ?, ?, ?, ?)`, hex.EncodeToString(sum[:]), token(7)[:8], "2026-01-02 03:04:05", people["richard"].ID, nil)
 	counts := h.moveIn()
-	if got := fmt.Sprint(counts["knox_authtoken"]); got != "map[added:3 left out:0 removed:0]" {
+	if got := fmt.Sprint(counts["knox_authtoken"]); got != "map[added:4 removed:0]" {
 		t.Errorf("tokens: %s", got)
 	}
 	alive := func(n int) bool { return h.status("GET", "/api/v1/users/me/", token(n), nil) == 200 }
-	if !alive(1) || !alive(2) || !alive(3) || alive(4) || alive(5) || alive(6) {
+	if !alive(1) || !alive(2) || !alive(3) || !alive(7) || alive(4) || alive(5) || alive(6) {
 		t.Error("not the tokens that should be are good")
 	}
+	add(8, "richard", soon.Format(layout))
+	h.moveIn()
+	execute(`UPDATE knox_authtoken SET expiry = ? WHERE digest = ?`, time.Now().UTC().Add(time.Hour).Format(layout), digestOf(8))
+	if counts := h.moveIn(); counts["knox_authtoken"][django.Changed] != 1 {
+		t.Errorf("a token that lives longer by now: %v", counts)
+	}
 	time.Sleep(time.Until(soon))
-	if !alive(2) || alive(3) {
+	if !alive(2) || alive(3) || !alive(8) {
 		t.Error("a token outlives its expiry, or does not live so long")
 	}
 	execute(`ALTER TABLE knox_authtoken ADD COLUMN salt varchar(16)`)

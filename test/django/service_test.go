@@ -15,10 +15,11 @@ import (
 
 // service is the reference service on Django REST Framework, over a database of its own.
 type service struct {
-	t      *testing.T
-	python string
-	env    []string
-	URL    string // once it serves
+	t        *testing.T
+	python   string
+	database string
+	env      []string
+	URL      string // once it serves
 }
 
 // python returns one that has what the reference service needs. Where there is none, the test is skipped.
@@ -36,7 +37,7 @@ func python(t *testing.T) string {
 // newService returns the service over a database, sqlite:PATH or postgres://…; its ids are UUIDs, or integers.
 func newService(t *testing.T, database string, integers bool) *service {
 	t.Helper()
-	s := &service{t: t, python: python(t), env: append(os.Environ(), "DJANGO_DB="+database, "PYTHONDONTWRITEBYTECODE=1")}
+	s := &service{t: t, python: python(t), database: database, env: append(os.Environ(), "DJANGO_DB="+database, "PYTHONDONTWRITEBYTECODE=1")}
 	if integers {
 		s.env = append(s.env, "DJANGO_USERS=integers")
 	}

@@ -49,10 +49,10 @@ default_pool_size = 4
 max_client_conn = 200
 `, u.Hostname(), u.Port(), u.User.Username(), password, port)
 	file := filepath.Join(folder, "pgbouncer.ini")
-	if err := os.WriteFile(file, []byte(config), 0o644); err != nil { //nolint:gosec // the password is that of a test
+	if err := os.WriteFile(file, []byte(config), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Chmod(folder, 0o755); err != nil { //nolint:gosec // it runs as another user
+	if err := os.Chmod(folder, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	args := []string{"-q", file}

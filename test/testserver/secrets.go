@@ -46,7 +46,7 @@ func (s *Secrets) Check(t testing.TB, log string) {
 		}
 	}
 	for _, found := range patterns.FindAllString(log, -1) {
-		if strings.Trim(found, "a") != "" { // which is a long name of the tests
+		if !strings.Contains(found, "aaaaaaaa") { // which is a long name of the tests
 			t.Errorf("the log holds what looks like a key or a hash: %q", found)
 		}
 	}
