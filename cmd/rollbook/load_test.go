@@ -24,7 +24,7 @@ import (
 // What a crowd of logins may cost the others. What was measured is in docs/security.md.
 const (
 	crowd         = 256
-	crowdLasts    = 4 * time.Second
+	crowdLasts    = 3 * time.Second
 	mostMemory    = 150 << 20 // above idle
 	readEvery     = 50 * time.Millisecond
 	mostReadDelay = time.Second // the 99th percentile

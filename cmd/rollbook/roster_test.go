@@ -44,14 +44,14 @@ func writeRoster(t *testing.T, students int, others ...string) string {
 func TestKilledImport(t *testing.T) {
 	t.Parallel()
 	testdb.Each(t, func(t *testing.T, address string) {
-		const students = 4000
+		const students = 2500
 		path := writeRoster(t, students)
 		whole := time.Now()
 		clean := testdb.SQLite(t)
 		must(t, clean, "", "roster", "import", path, "--report", filepath.Join(t.TempDir(), "clean.csv"))
 		took := time.Since(whole)
 		killed := 0
-		for range 5 {
+		for range 4 {
 			cmd := program(t, []string{"DATABASE_URL=" + address}, "roster", "import", path)
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
