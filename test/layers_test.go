@@ -36,7 +36,7 @@ var allowed = map[string][]string{
 	"/test/pasted":            {"/test/need"},
 	"/test/django":            {},
 	"/test/testdb":            {"/repository", "/test/need"},
-	"/test/testserver":        {"/password", "/repository", "/server", "/test/contract"},
+	"/test/testserver":        {"/password", "/repository", "/server", "/test/contract", "/test/testdb"},
 }
 
 // foreign says which rooms alone may import some packages of others.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/peterldowns/pgtestdb"
 
@@ -27,10 +28,13 @@ func Each(t *testing.T, f func(t *testing.T, address string)) {
 	}
 }
 
+// Patient are settings for a machine that is busy with other tests: no call ends before it is answered.
+var Patient = repository.Settings{Timeout: time.Minute}
+
 // Open opens the database at an address until the test ends.
 func Open(t testing.TB, address string) *repository.DB {
 	t.Helper()
-	db, err := repository.Open(t.Context(), address, repository.Settings{})
+	db, err := repository.Open(t.Context(), address, Patient)
 	if err != nil {
 		t.Fatal(err)
 	}

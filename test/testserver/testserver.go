@@ -16,6 +16,7 @@ import (
 	"github.com/rollbook/rollbook/repository"
 	"github.com/rollbook/rollbook/server"
 	"github.com/rollbook/rollbook/test/contract"
+	"github.com/rollbook/rollbook/test/testdb"
 )
 
 // Password is the one that tests register accounts with. It may appear in no log.
@@ -39,7 +40,7 @@ type Server struct {
 // Start serves a migrated database until the test ends. The changes are made to the usual configuration.
 func Start(t testing.TB, address string, changes ...func(*server.Config)) *Server {
 	t.Helper()
-	db, err := repository.Open(t.Context(), address, repository.Settings{})
+	db, err := repository.Open(t.Context(), address, testdb.Patient)
 	if err != nil {
 		t.Fatal(err)
 	}
