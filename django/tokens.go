@@ -11,13 +11,9 @@ import (
 	"github.com/rollbook/rollbook/repository"
 )
 
-// takeTokens takes a page of tokens over, of which only hashes are stored. Those that have expired, or are of users who are
-// not active, do not count.
-func (i *importer) takeTokens(ctx context.Context, t table, rows [][]any) error {
-	slices.SortFunc(i.left, compareKeys)
-	var tokens []repository.Token
-	var remember []repository.Import
-	var digests, users [][]byte
+// readTokens reads a page of tokens, as their hashes, with the keys of their users. Those that have expired, or are of users
+// who are not active, do not count.
+func (i *importer) readTokens(t table, rows [][]any) (tokens []repository.Token, users [][]byte, err error) {
 	for _, values := range rows {
 		if !truth(values[4]) {
 			continue
@@ -27,7 +23,7 @@ func (i *importer) takeTokens(ctx context.Context, t table, rows [][]any) error 
 			var ok bool
 			if digest, ok = knoxDigest(values[0]); !ok {
 				if err := i.leaveTokenOut(t, text(values[1]), "its digest is no SHA-512"); err != nil {
-					return err
+					return nil, nil, err
 				}
 				continue
 			}
@@ -39,7 +35,21 @@ func (i *importer) takeTokens(ctx context.Context, t table, rows [][]any) error 
 				continue
 			}
 		}
-		tokens, digests, users = append(tokens, token), append(digests, digest), append(users, []byte(text(values[1])))
+		tokens, users = append(tokens, token), append(users, []byte(text(values[1])))
+	}
+	return tokens, users, nil
+}
+
+// takeTokens takes a page of tokens over, of which only hashes are stored.
+func (i *importer) takeTokens(ctx context.Context, t table, rows [][]any) error {
+	slices.SortFunc(i.left, compareKeys)
+	tokens, users, err := i.readTokens(t, rows)
+	if err != nil {
+		return err
+	}
+	var digests [][]byte
+	for _, token := range tokens {
+		digests = append(digests, token.Digest)
 	}
 	i.present[t.name] = i.present[t.name].with(digests...)
 	known, err := i.DB.Imports(t.name).Of(ctx, digests)
@@ -51,6 +61,7 @@ func (i *importer) takeTokens(ctx context.Context, t table, rows [][]any) error 
 		return err
 	}
 	var fresh []repository.Token
+	var remember []repository.Import
 	for n, token := range tokens {
 		row := repository.Import{Key: token.Digest, Digest: expiryDigest(token.ExpiresAt)}
 		if before, there := known[string(token.Digest)]; there {
@@ -208,14 +219,14 @@ func (i *importer) removeGone(ctx context.Context, table string, tokens bool) er
 		return err
 	}
 	i.counts.add(table, Removed, len(missing))
-	for _, row := range missing {
-		i.going[row.UserID] = i.DryRun && !tokens
+	if i.DryRun {
+		for _, row := range missing {
+			i.going[row.UserID] = !tokens
+		}
+		return nil
 	}
 	for chunk := range slices.Chunk(missing, pageRows) {
-		if !i.DryRun {
-			err = i.DB.Imports(table).Forget(ctx, chunk, tokens)
-		}
-		if err != nil {
+		if err := i.DB.Imports(table).Forget(ctx, chunk, tokens); err != nil {
 			return err
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -193,90 +192,6 @@ func (i *importer) explain(ctx context.Context, p person) error {
 		return i.leaveOut(p, "its username is that of another row (names are compared in NFKC)")
 	}
 	return i.leaveOut(p, "its id is that of an account that was not taken over")
-}
-
-// renaming is an account whose new name was another's when its row was read.
-type renaming struct {
-	person
-	before repository.Import
-}
-
-// change makes columns of an account that was taken over what its row says by now. A name that is another's is left for
-// rename: that account may be renamed, too.
-func (i *importer) change(ctx context.Context, p person, columns []string, before repository.Import) error {
-	ok, err := i.usable(&p)
-	if err != nil || !ok {
-		return err
-	}
-	if n := slices.Index(columns, userColumns[atUsername]); n >= 0 {
-		taken, err := i.isTaken(ctx, p)
-		if err != nil {
-			return err
-		}
-		if taken {
-			i.later = append(i.later, renaming{p, before})
-			columns = slices.Delete(columns, n, n+1)
-			copy(p.row.Digest[atUsername*digestLength:], before.Digest[:digestLength]) // as it is still
-		}
-	}
-	if len(columns) == 0 {
-		return nil
-	}
-	err = i.replace(ctx, p, columns)
-	switch {
-	case errors.Is(err, repository.ErrUsernameTaken): // since a moment ago; the next run will see
-		return i.explain(ctx, p)
-	case errors.Is(err, repository.ErrNotFound):
-		return i.leaveOut(p, "the account was deleted here")
-	case err != nil:
-		return err
-	}
-	i.counts.add(i.users.name, Changed, 1)
-	return i.mapped(p, p.user.ID)
-}
-
-// isTaken tells whether another account has a name.
-func (i *importer) isTaken(ctx context.Context, p person) (bool, error) {
-	other, err := i.DB.Users().ByUsername(ctx, p.user.Username)
-	if errors.Is(err, repository.ErrNotFound) {
-		return false, nil
-	}
-	return err == nil && other.ID != p.user.ID, err
-}
-
-func (i *importer) replace(ctx context.Context, p person, columns []string) error {
-	if !i.DryRun {
-		return i.DB.Imports(i.users.name).Replace(ctx, p.user, columns, p.row)
-	}
-	_, err := i.DB.Users().ByID(ctx, p.user.ID)
-	return err
-}
-
-// rename gives accounts the names that were others' before, as long as one of them becomes free.
-func (i *importer) rename(ctx context.Context) error {
-	for progress := true; progress && !i.DryRun; {
-		progress = false
-		for n, r := range slices.Backward(i.later) {
-			taken, err := i.isTaken(ctx, r.person)
-			if err != nil {
-				return err
-			}
-			if taken {
-				continue
-			}
-			err = i.replace(ctx, r.person, userColumns[:1])
-			if err != nil && !errors.Is(err, repository.ErrUsernameTaken) && !errors.Is(err, repository.ErrNotFound) {
-				return err
-			}
-			i.later, progress = slices.Delete(i.later, n, n+1), true
-		}
-	}
-	for _, r := range i.later {
-		if err := i.explain(ctx, r.person); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 func (i *importer) leaveOut(p person, reason string) error {

@@ -37,8 +37,7 @@ func (u *Users) CreateMissing(ctx context.Context, users []User, codes []Code) (
 	err = u.db.do(ctx, "create users", func(db *gorm.DB) error {
 		return db.Transaction(func(tx *gorm.DB) error {
 			clear(stored)
-			byName := clause.OnConflict{Columns: []clause.Column{{Name: "username"}}, DoNothing: true}
-			if err := createFree(tx, users, byName, stored); err != nil {
+			if err := createFree(tx, users, stored); err != nil {
 				return err
 			}
 			return putCodes(tx, codes, stored)

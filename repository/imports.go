@@ -62,7 +62,7 @@ func (i *Imports) Users(ctx context.Context, users []User, rows []Import) (store
 	err = i.db.do(ctx, "import users", func(db *gorm.DB) error {
 		return db.Transaction(func(tx *gorm.DB) error {
 			clear(stored)
-			if err := createFree(tx, users, clause.OnConflict{DoNothing: true}, stored); err != nil {
+			if err := createFree(tx, users, stored); err != nil {
 				return err
 			}
 			var theirs []Import
@@ -81,18 +81,16 @@ func (i *Imports) Users(ctx context.Context, users []User, rows []Import) (store
 	return stored, err
 }
 
-// createFree stores those accounts that conflict with none, and notes the ids of the stored ones.
-func createFree(tx *gorm.DB, users []User, free clause.OnConflict, stored map[uuid.UUID]bool) error {
+// createFree stores those accounts whose names and ids are free, and notes the ids of the stored ones.
+func createFree(tx *gorm.DB, users []User, stored map[uuid.UUID]bool) error {
 	ids, before := make([]uuid.UUID, len(users)), map[uuid.UUID]bool{}
 	for n, user := range users {
 		ids[n] = user.ID
 	}
-	if free.Columns == nil { // an id can be another's, too
-		if err := noteIDs(tx, ids, before); err != nil {
-			return err
-		}
+	if err := noteIDs(tx, ids, before); err != nil {
+		return err
 	}
-	if err := tx.Clauses(free).Create(&users).Error; err != nil {
+	if err := tx.Clauses(clause.OnConflict{DoNothing: true}).Create(&users).Error; err != nil {
 		return err
 	}
 	if err := noteIDs(tx, ids, stored); err != nil {

@@ -30,12 +30,7 @@ type importDjango struct {
 }
 
 // Validate refuses what makes no sense.
-func (c importDjango) Validate() error {
-	if !(c.MostGone >= 0 && c.MostGone <= 100) { // which NaN is not either
-		return errors.New("--gone-at-most must be from 0 to 100")
-	}
-	return nil
-}
+func (c importDjango) Validate() error { return checkPercent("--gone-at-most", c.MostGone) }
 
 // Run imports from Django.
 func (c importDjango) Run(ctx context.Context, o output) error {

@@ -39,10 +39,15 @@ type rosterExport struct {
 
 // Validate refuses what makes no sense.
 func (c rosterImport) Validate() error {
-	if !(c.Most >= 0 && c.Most <= 100) { // which NaN is not either
-		return errors.New("--deactivate-at-most must be from 0 to 100")
+	return errors.Join(checkPercent("--deactivate-at-most", c.Most), c.Code.Validate(), c.policyFlag.Validate())
+}
+
+// checkPercent refuses what is no share; nor is NaN.
+func checkPercent(flag string, value float64) error {
+	if !(value >= 0 && value <= 100) {
+		return fmt.Errorf("%s must be from 0 to 100", flag)
 	}
-	return errors.Join(c.Code.Validate(), c.policyFlag.Validate())
+	return nil
 }
 
 // Run imports a roster.

@@ -72,7 +72,8 @@ func TestMoveInAgain(t *testing.T) {
 			change(9, map[string]any{"username": "u\uff10\uff10\uff11\uff10"}), // is u0010 in NFKC
 			map[string]any{"username": "u0012", "delete": true},
 			change(14, map[string]any{"username": "x0014"}), change(13, map[string]any{"username": "u0014", "is_active": false}),
-			change(15, map[string]any{"email": "t@x.org"}))
+			change(15, map[string]any{"email": "t@x.org"}),
+			change(17, map[string]any{"username": "x0017"}), change(16, map[string]any{"username": "u0017"}))
 		more := h.service.fill(person{"username": "new", "token": true}, person{"username": "u0012", "first_name": "another", "token": true})
 
 		dry := h.moveIn(func(o *django.Options) { o.DryRun = true })
@@ -80,7 +81,7 @@ func TestMoveInAgain(t *testing.T) {
 		if dry["authtoken_token"][django.Added] != 3 || h.status("GET", "/api/v1/users/me/", more["new"].Token, nil) != 200 {
 			h.Errorf("the dry run counts %v", dry)
 		}
-		if got := fmt.Sprint(counts[userTable(counts)]); got != "map[added:2 changed:6 left out:2 removed:2 unchanged:30]" {
+		if got := fmt.Sprint(counts[userTable(counts)]); got != "map[added:2 changed:8 left out:2 removed:2 unchanged:28]" {
 			h.Errorf("users: %s", got)
 		}
 		if got := fmt.Sprint(counts["authtoken_token"]); got != "map[added:2 left out:1 removed:6 unchanged:34]" {
@@ -98,6 +99,12 @@ func TestMoveInAgain(t *testing.T) {
 		}
 		if h.status("GET", here(8), at(0).Token, nil) != 404 || user(0).FirstName != "Here" || user(4).FirstName != "There" || user(4).Email != "t@x.org" {
 			h.Errorf("got %+v, %+v", user(0), user(4))
+		}
+		if got := user(17).ID.String(); got != h.id(at(16).ID) {
+			h.Errorf("u0017 is %s", got)
+		}
+		if got := fmt.Sprint(h.moveIn()[userTable(counts)]); got != "map[left out:2 removed:0 unchanged:38]" {
+			h.Errorf("and again: %s", got)
 		}
 		// Active again there, it has its token back here.
 		h.service.change(change(6, map[string]any{"is_active": true}))

@@ -2,7 +2,6 @@ package django_test
 
 import (
 	"database/sql"
-	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -17,10 +16,8 @@ import (
 	"github.com/rollbook/rollbook/test/testdb"
 )
 
-var million = flag.Bool("million", false, "move a million users, too")
-
 // largeService fills the tables of a service over PostgreSQL with so many users, each with a token, and returns its address.
-func largeService(t *testing.T, users int) string {
+func largeService(t testing.TB, users int) string {
 	t.Helper()
 	from := testdb.EmptyPostgres(t)
 	newService(t, from, false).fill()
@@ -43,7 +40,7 @@ func largeService(t *testing.T, users int) string {
 }
 
 // importer is the command that moves in, in a folder.
-func importer(t *testing.T, program, folder, from, to string) *exec.Cmd {
+func importer(t testing.TB, program, folder, from, to string) *exec.Cmd {
 	t.Helper()
 	path, _, _ := strings.Cut(strings.TrimPrefix(program, "PATH="), ":")
 	cmd := exec.CommandContext(t.Context(), filepath.Join(path, "rollbook"), "import", "django")
@@ -94,20 +91,20 @@ func TestKilledMove(t *testing.T) {
 	}
 }
 
-// A million users are taken over in less than five minutes, in bounded memory; and again in less time.
-func TestMillion(t *testing.T) {
-	if !*million {
-		t.Skip("run with -million")
-	}
+// A million users are taken over in less than five minutes, in bounded memory; and again in less time. It takes so long that it
+// is a benchmark: `go test ./test/django -run '^$' -bench Million -benchtime 1x -timeout 20m`.
+func BenchmarkMillion(b *testing.B) {
 	const users, most, mostMemory = 1_000_000, 5 * time.Minute, 300 << 20
-	program, from, folder, to := pasted.Program(t, "../../cmd/rollbook"), largeService(t, users), t.TempDir(), testdb.Postgres(t)
-	for _, run := range []string{"the first run", "the second run"} {
-		cmd, began := importer(t, program, folder, from, to), time.Now()
-		out, err := cmd.CombinedOutput()
-		took, memory := time.Since(began), cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss<<10
-		t.Logf("%s: %s, %d MB: %s", run, took.Round(time.Second), memory>>20, out)
-		if err != nil || took > most || memory > mostMemory {
-			t.Errorf("%v; %s and %d MB", err, took, memory>>20)
+	for b.Loop() {
+		program, from, folder, to := pasted.Program(b, "../../cmd/rollbook"), largeService(b, users), b.TempDir(), testdb.Postgres(b)
+		for _, run := range []string{"the first run", "the second run"} {
+			cmd, began := importer(b, program, folder, from, to), time.Now()
+			out, err := cmd.CombinedOutput()
+			took, memory := time.Since(began), cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss<<10
+			b.Logf("%s: %s, %d MB: %s", run, took.Round(time.Second), memory>>20, out)
+			if err != nil || took > most || memory > mostMemory {
+				b.Errorf("%v; %s and %d MB", err, took, memory>>20)
+			}
 		}
 	}
 }

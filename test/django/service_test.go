@@ -15,7 +15,7 @@ import (
 
 // service is the reference service on Django REST Framework, over a database of its own.
 type service struct {
-	t        *testing.T
+	t        testing.TB
 	python   string
 	database string
 	env      []string
@@ -23,7 +23,7 @@ type service struct {
 }
 
 // python returns one that has what the reference service needs. Where there is none, the test is skipped.
-func python(t *testing.T) string {
+func python(t testing.TB) string {
 	t.Helper()
 	for _, python := range []string{"/usr/bin/python3", "python3"} {
 		if exec.CommandContext(t.Context(), python, "-c", "import rest_framework, argon2, bcrypt, psycopg2").Run() == nil {
@@ -35,7 +35,7 @@ func python(t *testing.T) string {
 }
 
 // newService returns the service over a database, sqlite:PATH or postgres://…; its ids are UUIDs, or integers.
-func newService(t *testing.T, database string, integers bool) *service {
+func newService(t testing.TB, database string, integers bool) *service {
 	t.Helper()
 	s := &service{t: t, python: python(t), database: database, env: append(os.Environ(), "DJANGO_DB="+database, "PYTHONDONTWRITEBYTECODE=1")}
 	if integers {

@@ -64,7 +64,7 @@ func same(text string) string {
 }
 
 // Program builds rollbook and returns a PATH on which it comes first.
-func Program(t *testing.T, source string) string {
+func Program(t testing.TB, source string) string {
 	t.Helper()
 	folder := t.TempDir()
 	build := exec.CommandContext(t.Context(), "go", "build", "-o", folder, source)
