@@ -44,28 +44,24 @@ func writeRoster(t *testing.T, students int, others ...string) string {
 func TestKilledImport(t *testing.T) {
 	t.Parallel()
 	testdb.Each(t, func(t *testing.T, address string) {
-		const students = 2500
+		const students, kills = 2500, 4
 		path := writeRoster(t, students)
-		whole := time.Now()
 		clean := testdb.SQLite(t)
 		must(t, clean, "", "roster", "import", path, "--report", filepath.Join(t.TempDir(), "clean.csv"))
-		took := time.Since(whole)
-		killed := 0
-		for range 4 {
+		for n := range kills {
 			cmd := program(t, []string{"DATABASE_URL=" + address}, "roster", "import", path)
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
-			time.Sleep(rand.N(took))
+			// Somewhere in its nth part, and never so late that it could have ended.
+			waitForStudent(t, address, (n*students+rand.N(students))/(kills+1))
+			time.Sleep(rand.N(10 * time.Millisecond))
 			if err := cmd.Process.Kill(); err != nil {
 				t.Fatal(err)
 			}
-			if cmd.Wait() != nil {
-				killed++
+			if cmd.Wait() == nil {
+				t.Error("it was not killed before its end")
 			}
-		}
-		if killed == 0 {
-			t.Error("none was killed before its end")
 		}
 		must(t, address, "", "roster", "import", path)
 		want, got := must(t, clean, "", "roster", "export", "--with-hashes"), must(t, address, "", "roster", "export", "--with-hashes")
@@ -74,6 +70,25 @@ func TestKilledImport(t *testing.T) {
 		}
 		wantCodes(t, address, strings.TrimSuffix(path, ".csv")+".report.csv", students/10)
 	})
+}
+
+// waitForStudent returns once the student of a roster's line, has an account.
+func waitForStudent(t *testing.T, address string, line int) {
+	t.Helper()
+	db := testdb.Open(t, address)
+	name := fmt.Sprintf("student%06d", line)
+	for end := time.Now().Add(time.Minute); ; time.Sleep(2 * time.Millisecond) {
+		found, err := db.Users().ByUsernames(t.Context(), []string{name})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(found) == 1 {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("there is no %s after a minute", name)
+		}
+	}
 }
 
 // wantCodes fails the test where a report has not so many codes, or one is not that of its account.

@@ -55,22 +55,24 @@ func TestKilledMove(t *testing.T) {
 	python(t) // before it is built
 	program, from, folder := pasted.Program(t, "../../cmd/rollbook"), largeService(t, users), t.TempDir()
 	to := testdb.Postgres(t)
-	killed := 0
-	for range 5 {
+	db, err := sql.Open("pgx", to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	for n, table := range []string{"users", "users", "tokens", "tokens"} {
 		cmd := importer(t, program, folder, from, to)
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(rand.N(2 * time.Second))
+		waitForRows(t, db, table, (n%2*users+rand.N(users))/3) // never so late that it could have ended
+		time.Sleep(rand.N(10 * time.Millisecond))
 		if err := cmd.Process.Kill(); err != nil {
 			t.Fatal(err)
 		}
-		if cmd.Wait() != nil {
-			killed++
+		if cmd.Wait() == nil {
+			t.Error("it was not killed before its end")
 		}
-	}
-	if killed == 0 {
-		t.Error("none was killed before its end")
 	}
 	if out, err := importer(t, program, folder, from, to).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
@@ -80,14 +82,26 @@ func TestKilledMove(t *testing.T) {
 	if err != nil || !strings.HasPrefix(string(out), want) {
 		t.Errorf("%v: got %s, want %s", err, out, want)
 	}
-	db, err := sql.Open("pgx", to)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = db.Close() }()
 	var accounts, tokens int
 	if err := db.QueryRowContext(t.Context(), "SELECT (SELECT count(*) FROM users), (SELECT count(*) FROM tokens)").Scan(&accounts, &tokens); err != nil || accounts != users || tokens != users {
 		t.Errorf("%d accounts and %d tokens, %v", accounts, tokens, err)
+	}
+}
+
+// waitForRows returns once a table has so many rows.
+func waitForRows(t *testing.T, db *sql.DB, table string, rows int) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); ; time.Sleep(2 * time.Millisecond) {
+		var found int
+		if err := db.QueryRowContext(t.Context(), "SELECT count(*) FROM "+table).Scan(&found); err != nil {
+			t.Fatal(err)
+		}
+		if found >= rows {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%s has %d rows after a minute, not %d", table, found, rows)
+		}
 	}
 }
 
