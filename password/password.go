@@ -8,8 +8,11 @@ import (
 	"fmt"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
 	"golang.org/x/crypto/argon2"
 )
 
@@ -51,6 +54,20 @@ type Hasher struct {
 	dummy  verifier // takes the time that a password of today's cost does, and never agrees
 	slots  chan struct{}
 	wait   time.Duration
+
+	waiting, refused atomic.Int64
+}
+
+// Load is what a Hasher is doing.
+type Load struct {
+	Slots, InUse int   // how many passwords may be hashed at once, and how many are
+	Waiting      int   // how many calls wait for a slot
+	Refused      int64 // how many calls were ErrBusy so far
+}
+
+// Load returns what the Hasher is doing at this moment.
+func (h *Hasher) Load() Load {
+	return Load{Slots: cap(h.slots), InUse: len(h.slots), Waiting: int(h.waiting.Load()), Refused: h.refused.Load()}
 }
 
 // New returns a Hasher.
@@ -115,10 +132,21 @@ func (h *Hasher) Outdated(encoded string) bool {
 func (h *Hasher) acquire(ctx context.Context) (release func(), err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, h.wait, ErrBusy)
 	defer cancel()
+	var span trace.Span = noop.Span{}
+	if caller := trace.SpanFromContext(ctx); caller.IsRecording() {
+		_, span = caller.TracerProvider().Tracer("github.com/rollbook/rollbook/password").Start(ctx, "hash a password")
+	}
+	h.waiting.Add(1)
+	defer h.waiting.Add(-1)
 	select {
 	case h.slots <- struct{}{}:
-		return func() { <-h.slots }, nil
+		span.AddEvent("slot taken")
+		return func() { <-h.slots; span.End() }, nil
 	case <-ctx.Done():
+		if errors.Is(context.Cause(ctx), ErrBusy) {
+			h.refused.Add(1)
+		}
+		span.End()
 		return nil, fmt.Errorf("wait for a hashing slot: %w", context.Cause(ctx))
 	}
 }

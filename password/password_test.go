@@ -106,3 +106,37 @@ func TestIsSet(t *testing.T) {
 		}
 	}
 }
+
+// What a Hasher tells of itself is what it does.
+func TestLoad(t *testing.T) {
+	t.Parallel()
+	hasher := password.New(password.Options{Params: cheap, Slots: 1, Wait: 50 * time.Millisecond})
+	release, err := password.Acquire(hasher, t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused := make(chan error, 1)
+	go func() {
+		_, err := hasher.Encode(t.Context(), "x")
+		refused <- err
+	}()
+	for hasher.Load() != (password.Load{Slots: 1, InUse: 1, Waiting: 1}) {
+		select {
+		case err := <-refused:
+			t.Fatalf("%v, and it was never seen to wait: %+v", err, hasher.Load())
+		default:
+		}
+	}
+	if err := <-refused; !errors.Is(err, password.ErrBusy) {
+		t.Error(err)
+	}
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := hasher.Encode(gone, "x"); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	release()
+	if got := hasher.Load(); got != (password.Load{Slots: 1, Refused: 1}) {
+		t.Errorf("afterwards it is %+v", got)
+	}
+}

@@ -13,6 +13,9 @@ import (
 	"time"
 
 	"github.com/pressly/goose/v3"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"go.opentelemetry.io/otel/trace"
 	"gorm.io/gorm"
 	"gorm.io/gorm/logger"
 )
@@ -125,6 +128,11 @@ func (db *DB) Name() string { return db.dialect.name }
 // Close closes the connections; calls under way are waited for.
 func (db *DB) Close() error { return db.sql.Close() }
 
+// Metrics are what is known of the connections: how many there are, how many are used, and how long calls wait for one.
+func (db *DB) Metrics() prometheus.Collector {
+	return collectors.NewDBStatsCollector(db.sql, "rollbook")
+}
+
 // Users are the accounts of the database.
 func (db *DB) Users() *Users { return &Users{db} }
 
@@ -134,11 +142,19 @@ func (db *DB) Tokens(l Lifetimes) *Tokens { return &Tokens{db, l} }
 // The pause before a transaction is run again is random, up to firstPause at first and to twice as much each time.
 const firstPause, longestPause = 10 * time.Millisecond, 200 * time.Millisecond
 
+// tracerName names the spans of calls, which are made where the caller has one.
+const tracerName = "github.com/rollbook/rollbook/repository"
+
 // do runs f within the context and the timeout, and names the errors that callers tell apart. Where the database has
 // given f up in favour of another transaction, nothing of it has happened, and it is run again.
 func (db *DB) do(ctx context.Context, what string, f func(*gorm.DB) error) error {
 	ctx, cancel := context.WithTimeout(ctx, db.timeout)
 	defer cancel()
+	if caller := trace.SpanFromContext(ctx); caller.IsRecording() {
+		var span trace.Span
+		ctx, span = caller.TracerProvider().Tracer(tracerName).Start(ctx, what, trace.WithSpanKind(trace.SpanKindClient))
+		defer span.End()
+	}
 	err := f(db.gorm.WithContext(ctx))
 	for most := firstPause; err != nil && db.dialect.gaveUp(err) && ctx.Err() == nil; most = min(2*most, longestPause) {
 		select {

@@ -25,6 +25,11 @@ const (
 	EventDeleted         Event = "deleted"
 )
 
+// requestEvents are those that requests can cause.
+var requestEvents = []Event{
+	EventRegistered, EventSignedIn, EventRefused, EventThrottled, EventTokenRevoked, EventTokensRevoked, EventPasswordChanged,
+}
+
 // Audit writes one line about an event: the account, where it is known, whence it was caused, and more. What was typed as
 // a name or password must never be in it.
 func Audit(ctx context.Context, log *slog.Logger, what Event, account uuid.UUID, from string, more ...slog.Attr) {
@@ -38,6 +43,7 @@ func Audit(ctx context.Context, log *slog.Logger, what Event, account uuid.UUID,
 
 // audit is Audit for what a request caused.
 func (s *Server) audit(ctx context.Context, what Event, account uuid.UUID, more ...slog.Attr) {
+	s.metrics.events.WithLabelValues(string(what)).Inc()
 	by := callerOf(ctx)
 	Audit(ctx, s.log, what, account, by.address.String(), append(more, slog.String("id", by.request))...)
 }

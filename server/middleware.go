@@ -5,41 +5,66 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"regexp"
 	"time"
 
 	"github.com/labstack/echo/v4"
 	"github.com/labstack/echo/v4/middleware"
+	"go.opentelemetry.io/otel/trace"
 )
 
-// logRequests gives each request an id and writes one line about it when it is answered. The line names the route and
-// not the path, which could hold anything. The cause of a 5xx is told here and nowhere else.
-func (s *Server) logRequests(next echo.HandlerFunc) echo.HandlerFunc {
+// watch gives each request an id, and when it is answered counts it and writes one line about it. The line names the route
+// and not the path, which could hold anything. The cause of a 5xx is told here and nowhere else.
+func (s *Server) watch(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		start := time.Now()
-		id := rand.Text()
+		s.metrics.inFlight.Inc()
+		defer s.metrics.inFlight.Dec()
+		id := s.requestID(c.Request())
 		c.Response().Header().Set(echo.HeaderXRequestID, id)
 		err := next(c)
 		if err != nil {
 			s.writeError(err, c)
 		}
-		level, status := slog.LevelInfo, c.Response().Status
+		level, status, took := slog.LevelInfo, c.Response().Status, time.Since(start)
 		attrs := []slog.Attr{
 			slog.String("id", id),
 			slog.String("method", c.Request().Method),
 			slog.String("route", c.Path()),
 			slog.Int("status", status),
-			slog.Duration("duration", time.Since(start)),
+			slog.Duration("duration", took),
 		}
-		switch gone := c.Request().Context().Err() != nil; {
-		case gone: // the client has hung up, which is its right
+		if span := trace.SpanContextFromContext(c.Request().Context()); span.IsSampled() {
+			attrs = append(attrs, slog.String("trace_id", span.TraceID().String()))
+		}
+		operation := s.operationOf(c)
+		s.describe(c, operation)
+		gone := c.Request().Context().Err() != nil // the client has hung up, which is its right
+		switch {
+		case gone:
 			attrs = append(attrs, slog.Bool("client_gone", gone))
+			if err != nil {
+				status = statusHungUp
+			}
 		case err != nil && status >= http.StatusInternalServerError:
 			level = slog.LevelError
 			attrs = append(attrs, slog.Any("error", err))
 		}
+		s.metrics.answered(operation, status, took)
 		s.log.LogAttrs(c.Request().Context(), level, "request", attrs...)
 		return nil
 	}
+}
+
+// requestIDs are the ids that are taken over: of any usual kind, and without anything that would stand out in a log.
+var requestIDs = regexp.MustCompile(`^[A-Za-z0-9._~+/=:-]{1,128}$`)
+
+// requestID is the id that a trusted proxy has given a request, or else a new one.
+func (s *Server) requestID(r *http.Request) string {
+	if given := r.Header.Get(echo.HeaderXRequestID); fromProxy(r, s.trusted) && requestIDs.MatchString(given) {
+		return given
+	}
+	return rand.Text()
 }
 
 // recoverPanics makes an error of a panic.

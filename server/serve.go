@@ -16,7 +16,8 @@ type Timeouts struct {
 	Read     time.Duration // until its body has, too
 	Write    time.Duration // from then until its answer has been taken
 	Idle     time.Duration // between the requests of one connection
-	Shutdown time.Duration // for the requests under way when the server is told to end
+	Delay    time.Duration // from when the server is told to end, which readyz then tells, until it takes no more requests
+	Shutdown time.Duration // from then for those under way
 }
 
 // DefaultTimeouts suit clients at the end of slow lines: 64 KiB within Read is 35 kbit/s.
@@ -27,11 +28,34 @@ var DefaultTimeouts = Timeouts{
 // maxHeaderBytes bounds a request's header; net/http adds 4 KiB of its own, and answers 431 above that.
 const maxHeaderBytes = 16 << 10
 
-// Serve answers the connections of a listener until the context ends. Then it takes no more, and returns when the
-// requests under way are answered or t.Shutdown has passed.
+// endingKey is that of the context whose end tells the server to end, in those of requests.
+type endingKey struct{}
+
+// isEnding tells whether the server of a request has been told to end.
+func isEnding(ctx context.Context) bool {
+	serving, ok := ctx.Value(endingKey{}).(context.Context)
+	return ok && serving.Err() != nil
+}
+
+// closing ends each connection with its answer once the server has been told to end: its client opens the next one, to
+// another instance where a load balancer sees to that.
+func closing(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if isEnding(r.Context()) {
+			w.Header().Set("Connection", "close")
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// Serve answers the connections of a listener until the context ends and t.Delay has passed. Then it takes no more, and
+// returns when the requests under way are answered or t.Shutdown has passed.
 func Serve(ctx context.Context, listener net.Listener, handler http.Handler, t Timeouts, log *slog.Logger) error {
 	s := &http.Server{
-		Handler:           handler,
+		Handler: closing(handler),
+		BaseContext: func(net.Listener) context.Context {
+			return context.WithValue(context.WithoutCancel(ctx), endingKey{}, ctx)
+		},
 		ReadHeaderTimeout: t.Header,
 		ReadTimeout:       t.Read,
 		WriteTimeout:      t.Write,
@@ -45,6 +69,11 @@ func Serve(ctx context.Context, listener net.Listener, handler http.Handler, t T
 	case err := <-failed:
 		return fmt.Errorf("serve: %w", err)
 	case <-ctx.Done():
+	}
+	select {
+	case err := <-failed:
+		return fmt.Errorf("serve: %w", err)
+	case <-time.After(t.Delay):
 	}
 	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.Shutdown)
 	defer cancel()

@@ -27,6 +27,12 @@ var quick = server.Timeouts{
 // serve runs server.Serve with a handler until stop is called, which returns what Serve did.
 func serve(t *testing.T, handler http.Handler) (address string, stop func() error) {
 	t.Helper()
+	return serveOn(t, handler, 0)
+}
+
+// serveOn is serve, and goes on for that long after it was told to end.
+func serveOn(t *testing.T, handler http.Handler, delay time.Duration) (address string, stop func() error) {
+	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -34,7 +40,9 @@ func serve(t *testing.T, handler http.Handler) (address string, stop func() erro
 	ctx, cancel := context.WithCancel(t.Context())
 	t.Cleanup(cancel)
 	done := make(chan error, 1)
-	go func() { done <- server.Serve(ctx, listener, handler, quick, slog.New(slog.DiscardHandler)) }()
+	timeouts := quick
+	timeouts.Delay = delay
+	go func() { done <- server.Serve(ctx, listener, handler, timeouts, slog.New(slog.DiscardHandler)) }()
 	return listener.Addr().String(), func() error { cancel(); return <-done }
 }
 
@@ -163,5 +171,38 @@ func TestShutdownAnswersWhatIsUnderWay(t *testing.T) {
 	}
 	if err := <-stopped; err != nil {
 		t.Error(err)
+	}
+}
+
+// A server that is told to end says so to load balancers, and goes on answering meanwhile, each connection once.
+func TestEndingIsTold(t *testing.T) {
+	t.Parallel()
+	const delay = time.Second
+	address, stop := serveOn(t, testserver.Start(t, testdb.SQLite(t)).Handler, delay)
+	ask := func(path string) (status int, closes bool) {
+		t.Helper()
+		resp, err := testserver.Client(t).Get("http://" + address + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close() // it is in memory already
+		return resp.StatusCode, resp.Close
+	}
+	if status, closes := ask("/readyz"); status != 200 || closes {
+		t.Errorf("before: %d, %t", status, closes)
+	}
+	ended := make(chan error, 1)
+	told := time.Now()
+	go func() { ended <- stop() }()
+	for status, closes := ask("/readyz"); status != 503; status, closes = ask("/readyz") {
+		if closes || time.Since(told) > delay {
+			t.Fatalf("it is %d, %t after %s", status, closes, time.Since(told))
+		}
+	}
+	if status, closes := ask("/healthz"); status != 200 || !closes {
+		t.Errorf("meanwhile: %d, %t", status, closes)
+	}
+	if err := <-ended; err != nil || time.Since(told) < delay {
+		t.Errorf("it ended after %s: %v", time.Since(told), err)
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/labstack/echo/v4"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/rollbook/rollbook/gen"
 	"github.com/rollbook/rollbook/password"
@@ -31,7 +33,11 @@ type Config struct {
 	Closed          string                // why nobody can register, and where accounts come from; empty while registration is open
 	OwnProfilesOnly bool                  // another's profile is 404
 	Origins         []string              // of the pages whose scripts may call, as in https://example.org, or * for all; none by default
-	Log             *slog.Logger
+	// Metrics is where the metrics are registered, those of the database and the hasher included; nowhere by default.
+	Metrics prometheus.Registerer
+	// Traces makes the spans of requests; none are made by default.
+	Traces trace.TracerProvider
+	Log    *slog.Logger
 }
 
 // Server holds the handlers of the contract's operations.
@@ -43,6 +49,9 @@ type Server struct {
 	hasher *password.Hasher
 	policy password.Policy
 	log    *slog.Logger
+
+	metrics      *metrics
+	operationIDs map[string]string // by method and path
 
 	refuseAfter     time.Duration
 	throttle        Throttle
@@ -66,11 +75,11 @@ func New(c Config) (http.Handler, error) {
 		db: c.DB, users: c.DB.Users(), tokens: c.DB.Tokens(c.Tokens), codes: c.DB.Codes(), hasher: c.Hasher, policy: c.Policy, log: c.Log,
 		refuseAfter: c.RefuseAfter, throttle: c.Throttle, throttles: c.Throttles, trusted: c.Trusted,
 		closed: c.Closed, ownProfilesOnly: c.OwnProfilesOnly,
-		allow: map[string]string{},
+		metrics: newMetrics(c.Metrics, c), operationIDs: operationIDs(api), allow: map[string]string{},
 	}
 	e := echo.New()
 	e.HTTPErrorHandler = s.writeError
-	e.Use(s.logRequests, recoverPanics, secureHeaders)
+	e.Use(s.watch, recoverPanics, secureHeaders)
 	if len(c.Origins) > 0 {
 		e.Use(s.crossOrigin(c.Origins))
 	}
@@ -78,9 +87,9 @@ func New(c Config) (http.Handler, error) {
 	if err := routeDocs(e, api); err != nil {
 		return nil, fmt.Errorf("prepare the documentation: %w", err)
 	}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return s.traced(c.Traces, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.URL.RawPath = ""                   // a path is the same however it is escaped
 		r.Method = strings.ToUpper(r.Method) // as Django does: browsers send "patch" as it is written
 		e.ServeHTTP(w, r)
-	}), nil
+	})), nil
 }

@@ -152,11 +152,7 @@ func (s *Server) unanswered(ctx context.Context, keys [][]byte, why error) error
 // clientAddress returns whom a request came from: the last address of X-Forwarded-For, read from the right, that is not
 // one of a trusted proxy; without trusted proxies, the one that is connected. It is the zero address where that has none.
 func clientAddress(r *http.Request, trusted []netip.Prefix) netip.Addr {
-	peer, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
-		return netip.Addr{} // no network that has addresses
-	}
-	address := peer.Addr().Unmap()
+	address := peerOf(r)
 	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
 	for i := len(hops) - 1; i >= 0 && isTrusted(address, trusted); i-- {
 		hop, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
@@ -167,6 +163,18 @@ func clientAddress(r *http.Request, trusted []netip.Prefix) netip.Addr {
 	}
 	return address
 }
+
+// peerOf is the address that is connected, and the zero address where that has none.
+func peerOf(r *http.Request) netip.Addr {
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{} // no network that has addresses
+	}
+	return peer.Addr().Unmap()
+}
+
+// fromProxy tells whether it is a trusted proxy that sends a request.
+func fromProxy(r *http.Request, trusted []netip.Prefix) bool { return isTrusted(peerOf(r), trusted) }
 
 // networkOf is what attempts from an address count for: the address, and in IPv6 the /56 that a household is commonly
 // given (RFC 6177), since whoever has one may use all its addresses.

@@ -48,6 +48,8 @@ var foreign = map[string][]string{
 	"github.com/getkin/kin-":     {"/server"},
 	"github.com/alecthomas/kong": {"/cmd/rollbook"},
 	"golang.org/x/crypto/":       {"/password"},
+	"github.com/prometheus/":     {"/cmd/rollbook", "/repository", "/server"},
+	"go.opentelemetry.io/":       {"/cmd/rollbook", "/password", "/repository", "/server"},
 }
 
 type pkg struct {

@@ -17,11 +17,11 @@ func TestCompareCommand(t *testing.T) {
 	closed := start(t, testdb.SQLite(t), "REGISTRATION=closed", "LOGIN_THROTTLE=0", "LOGIN_REFUSE_AFTER=0")
 	_, members := old.send(t, "POST", "/api/v1/users/", "", `{"username":"u","password":"Correct-Horse-9"}`)
 	id, token := members["id"].(string), members["auth_token"].(string)
-	stdout, stderr, code := invokeWith(t, []string{"COMPARE_TOKEN=" + token}, id+"\n\n", "compare", "--old="+old.base, "--new="+fresh.base+"/")
+	stdout, stderr, code := invokeWith(t, []string{"COMPARE_TOKEN=" + token}, id+"\n\n", "compare", "--old="+old.URL, "--new="+fresh.URL+"/")
 	if code != 0 || stdout != "77 cases and reads: 0 differences that docs/differences.md explains, 0 unexplained\n" {
 		t.Errorf("exit code %d: %s%s", code, stdout, stderr)
 	}
-	stdout, stderr, code = invokeWith(t, []string{"COMPARE_TOKEN=" + token}, id+"\n\n", "compare", "--old="+old.base, "--new="+old.base, "--no-cases", "--ids=-")
+	stdout, stderr, code = invokeWith(t, []string{"COMPARE_TOKEN=" + token}, id+"\n\n", "compare", "--old="+old.URL, "--new="+old.URL, "--no-cases", "--ids=-")
 	if code != 0 || stdout != "1 cases and reads: 0 differences that docs/differences.md explains, 0 unexplained\n" {
 		t.Errorf("exit code %d: %s%s", code, stdout, stderr)
 	}
@@ -29,23 +29,23 @@ func TestCompareCommand(t *testing.T) {
 	if err := os.WriteFile(ids, []byte("django_id,id,username\n"+id+","+id+",u\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	stdout, stderr, code = invokeWith(t, []string{"COMPARE_TOKEN=" + token}, "", "compare", "--old="+old.base, "--new="+closed.base, "--no-cases", "--ids="+ids)
+	stdout, stderr, code = invokeWith(t, []string{"COMPARE_TOKEN=" + token}, "", "compare", "--old="+old.URL, "--new="+closed.URL, "--no-cases", "--ids="+ids)
 	if want := "unexplained: GET /api/v1/users/" + id + "/: the status is 401, DRF's was 200; "; code != 1 || !strings.HasPrefix(stdout, want) ||
 		!strings.Contains(stdout, "1 cases and reads: 0 differences that docs/differences.md explains, 1 unexplained\n") || strings.Contains(stdout+stderr, token) {
 		t.Errorf("exit code %d: %s%s", code, stdout, stderr)
 	}
-	stdout, _, code = invokeWith(t, nil, "", "compare", "--old="+old.base, "--new="+closed.base)
+	stdout, _, code = invokeWith(t, nil, "", "compare", "--old="+old.URL, "--new="+closed.URL)
 	if code != 1 || !strings.Contains(stdout, "unexplained: register / seed example, step 1: the status is 403, DRF's was 201") {
 		t.Errorf("exit code %d: %s", code, stdout)
 	}
 	throttled := start(t, testdb.SQLite(t), "REGISTER_THROTTLE=10", "LOGIN_THROTTLE=0", "LOGIN_REFUSE_AFTER=0")
-	if _, stderr, code := invokeWith(t, nil, "", "compare", "--old="+old.base, "--new="+throttled.base); code != 1 || !strings.Contains(stderr, "were throttled, so that it is not known") {
+	if _, stderr, code := invokeWith(t, nil, "", "compare", "--old="+old.URL, "--new="+throttled.URL); code != 1 || !strings.Contains(stderr, "were throttled, so that it is not known") {
 		t.Errorf("exit code %d: %s", code, stderr)
 	}
 	for want, args := range map[string][]string{
-		"ask the new server":    {"--old=" + old.base, "--new=http://127.0.0.1:1"},
-		"missing flags: --new":  {"--old=" + old.base},
-		"no such file or direc": {"--old=" + old.base, "--new=" + old.base, "--no-cases", "--ids=nothing.txt"},
+		"ask the new server":    {"--old=" + old.URL, "--new=http://127.0.0.1:1"},
+		"missing flags: --new":  {"--old=" + old.URL},
+		"no such file or direc": {"--old=" + old.URL, "--new=" + old.URL, "--no-cases", "--ids=nothing.txt"},
 	} {
 		if _, stderr, code := invokeWith(t, nil, "", append([]string{"compare"}, args...)...); code != 1 || !strings.Contains(stderr, want) {
 			t.Errorf("%v: exit code %d, %s; want %s", args, code, stderr, want)

@@ -52,7 +52,7 @@ func logInAtOnce(t *testing.T, p process, typed string, want int) {
 	for range 10 {
 		p.send(t, "POST", "/api-token-auth/", "", `{"username":"u","password":"`+typed+`"}`)
 	}
-	idle := residentMemory(t, p.cmd.Process.Pid)
+	idle := residentMemory(t, p.Cmd.Process.Pid)
 	credentials := `{"username":"u","password":"` + typed + `"}`
 
 	var peak, logins atomic.Int64
@@ -73,7 +73,7 @@ func logInAtOnce(t *testing.T, p process, typed string, want int) {
 	var mu sync.Mutex
 	for due := time.Now(); due.Before(end); due = due.Add(readEvery) {
 		time.Sleep(time.Until(due))
-		peak.Store(max(peak.Load(), residentMemory(t, p.cmd.Process.Pid)))
+		peak.Store(max(peak.Load(), residentMemory(t, p.Cmd.Process.Pid)))
 		wg.Go(func() { // whether or not the one before is answered
 			if status, answer := p.send(t, "GET", "/api/v1/users/me/", token, ""); status != http.StatusOK {
 				t.Errorf("read: %d %v", status, answer)

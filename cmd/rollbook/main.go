@@ -81,7 +81,9 @@ type cli struct {
 type serve struct {
 	database
 	Addr           string         `env:"ADDR" placeholder:"HOST:PORT" default:"127.0.0.1:8000" help:"The address to listen on. Default: ${default}."`
-	TrustedProxies []netip.Prefix `env:"TRUSTED_PROXIES" placeholder:"CIDR,…" help:"The networks of the proxies in front, whose X-Forwarded-For is believed. Default: none."`
+	MetricsAddr    string         `env:"METRICS_ADDR" placeholder:"HOST:PORT" help:"The address on which Prometheus finds the metrics, at /metrics; not for the public. Default: none."`
+	ShutdownDelay  time.Duration  `env:"SHUTDOWN_DELAY" placeholder:"DURATION" default:"0" help:"How long the server, when it is told to end, goes on answering with /readyz at 503, so that load balancers turn to others before it takes no more. Default: ${default}."`
+	TrustedProxies []netip.Prefix `env:"TRUSTED_PROXIES" placeholder:"CIDR,…" help:"The networks of the proxies in front, whose X-Forwarded-For, X-Request-Id and traceparent are believed. Default: none."`
 	Access         access         `embed:""`
 	Passwords      passwords      `embed:""`
 	Lifetimes      lifetimes      `embed:""`
@@ -118,6 +120,8 @@ type throttle struct {
 // Validate refuses what makes no sense.
 func (s serve) Validate() error {
 	switch {
+	case s.ShutdownDelay < 0:
+		return errors.New("--shutdown-delay must not be less than 0")
 	case s.Passwords.HashWait <= 0:
 		return errors.New("--hash-wait must be more than 0")
 	case s.Passwords.RefuseAfter < 0 || s.Passwords.RefuseAfter > maxRefuseAfter:

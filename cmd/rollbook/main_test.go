@@ -1,15 +1,11 @@
 package main
 
 import (
-	"bufio"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"os/exec"
-	"strings"
 	"syscall"
 	"testing"
 
@@ -45,67 +41,19 @@ func exitCode(err error) int {
 }
 
 // process is a running server.
-type process struct {
-	cmd     *exec.Cmd
-	base    string
-	log     *testserver.Log
-	secrets *testserver.Secrets
-}
+type process struct{ *testserver.Process }
 
-// start runs `rollbook serve` on a free port and waits for its start message. In what it prints there may be no secret.
+// start runs `rollbook serve` on a free port.
 func start(t *testing.T, address string, env ...string) process {
 	t.Helper()
-	cmd := program(t, append(env, "ADDR=127.0.0.1:0", "DATABASE_URL="+address), "serve")
-	log, secrets := &testserver.Log{}, &testserver.Secrets{}
-	t.Cleanup(func() { secrets.Check(t, log.String()) })
-	cmd.Stderr = log
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	lines := bufio.NewScanner(out)
-	for lines.Scan() {
-		if words := strings.Fields(lines.Text()); len(words) == 2 && words[0] == "API" {
-			go func() { _, _ = io.Copy(log, out) }() // until the process ends
-			return process{cmd, strings.TrimSuffix(words[1], "/api/v1/"), log, secrets}
-		}
-	}
-	t.Fatalf("it ended without saying where it serves: %v", cmd.Wait())
-	return process{}
+	return process{testserver.Run(t, program(t, append(env, "ADDR=127.0.0.1:0", "DATABASE_URL="+address), "serve"))}
 }
 
 // send sends JSON and returns the answer's status and members.
 func (p process) send(t *testing.T, method, path, token, body string) (int, map[string]any) {
 	t.Helper()
-	p.secrets.Add([]byte(body))
-	req, err := http.NewRequestWithContext(t.Context(), method, p.base+path, strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("Content-Type", "application/json")
-	if token != "" {
-		req.Header.Set("Authorization", "Token "+token)
-	}
-	resp, err := testserver.Client(t).Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = resp.Body.Close() }()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.secrets.Add(text)
-	var members map[string]any
-	if resp.StatusCode != http.StatusNoContent {
-		if err := json.Unmarshal(text, &members); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return resp.StatusCode, members
+	a := p.Do(testserver.Request{Method: method, Path: path, Token: token, Body: body})
+	return a.Status, a.JSON
 }
 
 // What was acknowledged is there after the process is killed at once, also to another process.
@@ -126,10 +74,10 @@ func TestAcknowledgedIsKept(t *testing.T) {
 		if status, _ := first.send(t, "POST", "/api-token-logout/", tokens[0], ""); status != http.StatusNoContent {
 			t.Fatalf("log out: %d", status)
 		}
-		if err := first.cmd.Process.Kill(); err != nil {
+		if err := first.Cmd.Process.Kill(); err != nil {
 			t.Fatal(err)
 		}
-		_ = first.cmd.Wait() // it was killed
+		_ = first.Cmd.Wait() // it was killed
 
 		second := start(t, address)
 		for i, token := range tokens {
@@ -141,10 +89,10 @@ func TestAcknowledgedIsKept(t *testing.T) {
 				t.Errorf("account %d: %d %v", i, status, members)
 			}
 		}
-		if err := second.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		if err := second.Cmd.Process.Signal(syscall.SIGTERM); err != nil {
 			t.Fatal(err)
 		}
-		if err := second.cmd.Wait(); err != nil {
+		if err := second.Cmd.Wait(); err != nil {
 			t.Errorf("told to end: %v", err)
 		}
 	})

@@ -159,7 +159,7 @@ func TestRosterCommands(t *testing.T) {
 	if err != nil || len(rows) != 3 || rows[1][4] == "" {
 		t.Fatalf("the report is %s, %v", text, err)
 	}
-	if strings.Contains(stderr+p.log.String(), rows[1][4]) {
+	if strings.Contains(stderr+p.Log.String(), rows[1][4]) {
 		t.Error("a log holds the code")
 	}
 	set := `{"username":"anna","code":"` + rows[1][4] + `","new_password":"staple-battery-7"}`

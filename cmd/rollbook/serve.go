@@ -4,7 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/rollbook/rollbook/password"
 	"github.com/rollbook/rollbook/repository"
@@ -22,6 +27,12 @@ func (s serve) Run(ctx context.Context, o output) (err error) {
 	if err != nil {
 		return err
 	}
+	traces, flush, err := startTracing(ctx, o.log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, flush()) }()
+	metrics := newMetrics()
 	handler, err := server.New(server.Config{
 		DB:              db,
 		Tokens:          repository.Lifetimes(s.Lifetimes),
@@ -34,21 +45,51 @@ func (s serve) Run(ctx context.Context, o output) (err error) {
 		Closed:          s.Access.closed(),
 		OwnProfilesOnly: s.Access.Profiles == "own",
 		Origins:         s.Access.Origins,
+		Metrics:         metrics,
+		Traces:          traces,
 		Log:             o.log,
 	})
 	if err != nil {
 		return err
 	}
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.Addr)
+	return s.serve(ctx, handler, metrics, o, fmt.Sprintf("  database  %s (%d migrations applied)\n", db.Name(), len(applied)))
+}
+
+// serve listens, says where, and answers until the context ends.
+func (s serve) serve(ctx context.Context, handler http.Handler, metrics prometheus.Gatherer, o output, about string) error {
+	listener, err := listen(ctx, s.Addr)
 	if err != nil {
-		return fmt.Errorf("listen on %s: %w", s.Addr, err)
-	}
-	base := "http://" + reachable(listener.Addr())
-	if _, err := fmt.Fprintf(o.out, "Rollbook %s\n  API       %s/api/v1/\n  docs      %s/docs/\n  database  %s (%d migrations applied)\n",
-		version, base, base, db.Name(), len(applied)); err != nil {
 		return err
 	}
-	return server.Serve(ctx, listener, handler, server.DefaultTimeouts, o.log)
+	base := "http://" + reachable(listener.Addr())
+	said := fmt.Sprintf("Rollbook %s\n  API       %s/api/v1/\n  docs      %s/docs/\n", version, base, base)
+	timeouts := server.DefaultTimeouts
+	timeouts.Delay = s.ShutdownDelay
+	serving, ctx := errgroup.WithContext(ctx)
+	answers := []func() error{func() error { return server.Serve(ctx, listener, handler, timeouts, o.log) }}
+	if s.MetricsAddr != "" {
+		listener, err := listen(ctx, s.MetricsAddr)
+		if err != nil {
+			return err
+		}
+		said += fmt.Sprintf("  metrics   http://%s/metrics\n", reachable(listener.Addr()))
+		answers = append(answers, func() error { return serveMetrics(ctx, listener, metrics, o.log) })
+	}
+	if _, err := io.WriteString(o.out, said+about); err != nil {
+		return err
+	}
+	for _, answer := range answers {
+		serving.Go(answer)
+	}
+	return serving.Wait()
+}
+
+func listen(ctx context.Context, address string) (net.Listener, error) {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", address, err)
+	}
+	return listener, nil
 }
 
 // closed is what is said to who wants to register, and empty where they may.

@@ -774,7 +774,7 @@ type ClientInterface interface {
 
 	// GetReadiness Whether requests can be served
 	//
-	// Looks at the database, and at whether it is migrated as this release needs it.
+	// Looks at the database, at whether it is migrated as this release needs it, and at whether this server has been told to end.
 	//
 	// Corresponds with GET /readyz (the `GetReadiness` operationId).
 	GetReadiness(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -1258,7 +1258,7 @@ func (c *Client) GetHealth(ctx context.Context, reqEditors ...RequestEditorFn) (
 
 // GetReadiness Whether requests can be served
 //
-// Looks at the database, and at whether it is migrated as this release needs it.
+// Looks at the database, at whether it is migrated as this release needs it, and at whether this server has been told to end.
 //
 // Corresponds with GET /readyz (the `GetReadiness` operationId).
 func (c *Client) GetReadiness(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2137,7 +2137,7 @@ type ClientWithResponsesInterface interface {
 
 	// GetReadinessWithResponse Whether requests can be served
 	//
-	// Looks at the database, and at whether it is migrated as this release needs it.
+	// Looks at the database, at whether it is migrated as this release needs it, and at whether this server has been told to end.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -3706,7 +3706,7 @@ func (c *ClientWithResponses) GetHealthWithResponse(ctx context.Context, reqEdit
 
 // GetReadinessWithResponse Whether requests can be served
 //
-// Looks at the database, and at whether it is migrated as this release needs it.
+// Looks at the database, at whether it is migrated as this release needs it, and at whether this server has been told to end.
 //
 // Returns a wrapper object for the known response body format(s).
 //

@@ -1,0 +1,95 @@
+package server
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/labstack/echo/v4"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"github.com/rollbook/rollbook/password"
+)
+
+// metrics are what a server counts of its requests and of what they cause. Every label has few values, whatever clients send.
+type metrics struct {
+	requests *prometheus.HistogramVec
+	inFlight prometheus.Gauge
+	events   *prometheus.CounterVec
+}
+
+// The labels of metrics.
+const (
+	labelOperation = "operation"
+	labelStatus    = "status"
+	labelEvent     = "event"
+)
+
+const (
+	// otherOperation stands for what is no operation of the contract: the documentation, OPTIONS, 404 and 405.
+	otherOperation = "other"
+	// statusHungUp is the status of requests whose clients were gone before there was an answer. nginx uses the same number.
+	statusHungUp = 499
+)
+
+// newMetrics registers the metrics of a server, or keeps them to itself where there is no registerer.
+func newMetrics(to prometheus.Registerer, c Config) *metrics {
+	register := promauto.With(to)
+	m := &metrics{
+		requests: register.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "rollbook_http_request_duration_seconds",
+			Help:    "How long requests took until they were answered, by operation of the contract and status; 499 stands for clients that hung up before.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
+		}, []string{labelOperation, labelStatus}),
+		inFlight: register.NewGauge(prometheus.GaugeOpts{
+			Name: "rollbook_http_requests_in_flight", Help: "How many requests are being answered.",
+		}),
+		events: register.NewCounterVec(prometheus.CounterOpts{
+			Name: "rollbook_security_events_total", Help: "The lines of the audit log that requests caused, by event.",
+		}, []string{labelEvent}),
+	}
+	for _, event := range requestEvents {
+		m.events.WithLabelValues(string(event)) // so that the first one is seen as an increase
+	}
+	hashing := func(name, help string, value func(password.Load) int) {
+		register.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return float64(value(c.Hasher.Load())) })
+	}
+	hashing("rollbook_hashing_slots", "How many passwords are hashed at once at most.", func(l password.Load) int { return l.Slots })
+	hashing("rollbook_hashing_slots_in_use", "How many passwords are being hashed.", func(l password.Load) int { return l.InUse })
+	hashing("rollbook_hashing_queue_length", "How many requests wait for their turn to hash a password.", func(l password.Load) int { return l.Waiting })
+	register.NewCounterFunc(prometheus.CounterOpts{
+		Name: "rollbook_hashing_refused_total", Help: "How many requests were answered 503 because their turn to hash a password did not come in time.",
+	}, func() float64 { return float64(c.Hasher.Load().Refused) })
+	if to != nil {
+		to.MustRegister(c.DB.Metrics())
+	}
+	return m
+}
+
+// answered counts a request.
+func (m *metrics) answered(operation string, status int, took time.Duration) {
+	m.requests.WithLabelValues(operation, strconv.Itoa(status)).Observe(took.Seconds())
+}
+
+// operationIDs are the names of the contract's operations, by method and path as Echo spells it.
+func operationIDs(api *contract) map[string]string {
+	ids := map[string]string{}
+	for _, o := range api.operations {
+		for _, path := range spellings(echoPath(o.route.Path)) {
+			ids[key(o.route.Method, path)] = o.route.Operation.OperationID
+			if o.route.Method == http.MethodGet {
+				ids[key(http.MethodHead, path)] = o.route.Operation.OperationID
+			}
+		}
+	}
+	return ids
+}
+
+// operationOf is the name of the operation that a request is for.
+func (s *Server) operationOf(c echo.Context) string {
+	if id, ok := s.operationIDs[key(c.Request().Method, c.Path())]; ok {
+		return id
+	}
+	return otherOperation
+}

@@ -1,0 +1,45 @@
+package testserver
+
+import (
+	"bufio"
+	"io"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// Process is a server that runs as a process of its own.
+type Process struct {
+	*Server
+	Cmd     *exec.Cmd
+	Metrics string // the URL of its metrics, empty where it has none
+}
+
+// Run starts a command, which must be `rollbook serve`, and waits until it has said where it serves. In what it prints there may
+// be no secret. It ends with the test.
+func Run(t testing.TB, cmd *exec.Cmd) *Process {
+	t.Helper()
+	p := &Process{Server: &Server{Log: &Log{}, t: t, client: Client(t)}, Cmd: cmd}
+	t.Cleanup(func() { p.Secrets.Check(t, p.Log.String()) })
+	cmd.Stderr = p.Log
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		switch words := strings.Fields(lines.Text()); {
+		case len(words) == 2 && words[0] == "API":
+			p.URL = strings.TrimSuffix(words[1], "/api/v1/")
+		case len(words) == 2 && words[0] == "metrics":
+			p.Metrics = words[1]
+		case len(words) > 2 && words[0] == "database": // the last line
+			go func() { _, _ = io.Copy(p.Log, out) }() // until the process ends
+			return p
+		}
+	}
+	t.Fatalf("it ended without saying where it serves: %v: %s", cmd.Wait(), p.Log)
+	return nil
+}
