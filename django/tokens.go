@@ -31,7 +31,7 @@ func (i *importer) readTokens(t table, rows [][]any) (tokens []repository.Token,
 		created, _ := moment(values[2]) // without one it is now
 		token := repository.Token{Digest: digest, CreatedAt: created}
 		if expires, ok := moment(values[3]); ok {
-			if token.ExpiresAt = &expires; expires.Before(time.Now()) {
+			if token.ExpiresAt = &expires; expires.Before(i.DB.Now()) {
 				continue
 			}
 		}

@@ -36,7 +36,8 @@ func openPostgres(address string, s Settings) (dialect, error) {
 	if err != nil {
 		return dialect{}, fmt.Errorf("prepare the migration lock: %w", err)
 	}
-	db := stdlib.OpenDB(*config)
+	clock := &clock{local: s.Now}
+	db := stdlib.OpenDB(*config, stdlib.OptionAfterConnect(clock.ask))
 	db.SetMaxOpenConns(s.Connections)
 	db.SetMaxIdleConns(s.Connections)
 	db.SetConnMaxLifetime(s.Lifetime)
@@ -44,6 +45,7 @@ func openPostgres(address string, s Settings) (dialect, error) {
 		name:          fmt.Sprintf("postgres://%s/%s", net.JoinHostPort(config.Host, fmt.Sprint(config.Port)), config.Database),
 		gorm:          postgres.New(postgres.Config{Conn: db}),
 		sql:           db,
+		clock:         clock,
 		goose:         goose.DialectPostgres,
 		migrations:    migrationsOf("postgres"),
 		options:       []goose.ProviderOption{goose.WithLocker(locker)},

@@ -28,14 +28,19 @@ type Settings struct {
 	Lifetime time.Duration
 	// Timeout bounds every call, transactions and waiting for a connection included, whatever its context allows.
 	Timeout time.Duration
+	// Now is the clock of this process, time.Now by default. What counts is PostgreSQL's own, where that is the database.
+	Now func() time.Time
 }
 
 // DefaultSettings are those of a small server. Between 8 and 16 connections were measured best on two cores.
 var DefaultSettings = Settings{Connections: 16, Lifetime: 30 * time.Minute, Timeout: 5 * time.Second}
 
 func (s Settings) withDefaults() Settings {
+	if s.Now == nil {
+		s.Now = time.Now
+	}
 	return Settings{
-		cmp.Or(s.Connections, DefaultSettings.Connections), cmp.Or(s.Lifetime, DefaultSettings.Lifetime), cmp.Or(s.Timeout, DefaultSettings.Timeout),
+		cmp.Or(s.Connections, DefaultSettings.Connections), cmp.Or(s.Lifetime, DefaultSettings.Lifetime), cmp.Or(s.Timeout, DefaultSettings.Timeout), s.Now,
 	}
 }
 
@@ -54,6 +59,7 @@ type dialect struct {
 	name       string // the address, as far as it may be shown
 	gorm       gorm.Dialector
 	sql        *sql.DB
+	clock      *clock
 	goose      goose.Dialect
 	migrations fs.FS
 	options    []goose.ProviderOption
@@ -109,7 +115,7 @@ func newDB(ctx context.Context, d dialect, timeout time.Duration) (*DB, error) {
 		TranslateError:         true,
 		DisableAutomaticPing:   true,
 		Logger:                 logger.Discard, // errors are returned, and GORM's own lines would hold values
-		NowFunc:                func() time.Time { return time.Now().UTC().Truncate(time.Microsecond) },
+		NowFunc:                d.clock.now,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open the database: %w", err)

@@ -32,7 +32,7 @@ var sqliteOptions = url.Values{
 	"_time_format": {"sqlite"},
 }
 
-func openSQLite(address string, _ Settings) (dialect, error) {
+func openSQLite(address string, s Settings) (dialect, error) {
 	path := strings.TrimPrefix(address, "sqlite:")
 	if path == "" || strings.HasPrefix(path, ":memory:") || strings.HasPrefix(path, "//") {
 		return dialect{}, errors.New("the database address needs a file, as in sqlite:rollbook.db or sqlite:/var/lib/rollbook.db")
@@ -56,6 +56,7 @@ func openSQLite(address string, _ Settings) (dialect, error) {
 		name:          address,
 		gorm:          sqliteDialector{gormsqlite.New(gormsqlite.Config{Conn: db})},
 		sql:           db,
+		clock:         &clock{local: s.Now},
 		goose:         goose.DialectSQLite3,
 		migrations:    migrationsOf("sqlite"),
 		exclusively:   fileLock(path + ".lock"),

@@ -170,7 +170,7 @@ func lockThrottles(tx *gorm.DB, keys [][]byte) ([]throttle, error) {
 // wait is how long until there is a place.
 func (r throttle) wait(p Place, now time.Time) time.Duration {
 	switch {
-	case !r.ExpiresAt.After(now):
+	case r.isOver(p, now):
 		return 0
 	case p.Backoff > 0:
 		return max(0, r.Until.Sub(now))
@@ -180,9 +180,19 @@ func (r throttle) wait(p Place, now time.Time) time.Duration {
 	return 0
 }
 
+// isOver tells whether nothing counts any more of what is known: it has expired, or is from a time that the clock has since
+// been set back from.
+func (r throttle) isOver(p Place, now time.Time) bool {
+	longest := p.Window
+	if p.Backoff > 0 {
+		longest = 2 * p.BackoffMax // the longest wait, and after it the time until it is forgotten
+	}
+	return !r.ExpiresAt.After(now) || r.ExpiresAt.After(now.Add(longest))
+}
+
 // take takes a place that there is.
 func (r *throttle) take(p Place, now time.Time) {
-	if !r.ExpiresAt.After(now) {
+	if r.isOver(p, now) {
 		r.Count, r.ExpiresAt = 0, now.Add(p.Window)
 	}
 	r.Count++

@@ -109,8 +109,8 @@ func (i *importer) giveCode(a *action, user uuid.UUID, live map[uuid.UUID]reposi
 		}
 		return
 	}
-	if !old.planned || old.plain == "" || !old.expires.After(time.Now()) {
-		old = remembered{plain: repository.NewCode(), expires: time.Now().Add(i.CodeTTL).UTC().Truncate(time.Second)}
+	if !old.planned || old.plain == "" || !old.expires.After(i.DB.Now()) {
+		old = remembered{plain: repository.NewCode(), expires: i.DB.Now().Add(i.CodeTTL).Truncate(time.Second)}
 	}
 	code := repository.CodeFor(user, old.plain, old.expires)
 	a.Code, a.Expires, a.code = old.plain, code.ExpiresAt, &code

@@ -45,7 +45,7 @@ func (c userInvite) Run(ctx context.Context, o output) error {
 		if !user.IsActive {
 			return fmt.Errorf("the account %q is not active: activate it first", user.Username)
 		}
-		plain, expires := repository.NewCode(), time.Now().Add(c.Code.TTL).UTC().Truncate(time.Second)
+		plain, expires := repository.NewCode(), db.Now().Add(c.Code.TTL).Truncate(time.Second)
 		if err := db.Codes().Put(ctx, repository.CodeFor(user.ID, plain, expires)); err != nil {
 			return err
 		}

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/rollbook/rollbook/repository"
 )
 
 // version and commit are set by the linker.
@@ -50,10 +52,15 @@ type database struct {
 	Pool        pool   `embed:""`
 }
 
+// pool are the settings of a database that operators make.
 type pool struct {
 	Connections int           `name:"db-connections" env:"DB_CONNECTIONS" placeholder:"N" default:"16" help:"How many connections to PostgreSQL there are at most. Default: ${default}."`
 	Lifetime    time.Duration `name:"db-connection-lifetime" env:"DB_CONNECTION_LIFETIME" placeholder:"DURATION" default:"30m" help:"How old a connection to PostgreSQL gets. Default: ${default}."`
 	Timeout     time.Duration `name:"db-timeout" env:"DB_TIMEOUT" placeholder:"DURATION" default:"5s" help:"How long a statement or transaction may take, waiting for a connection included, before it is cancelled and a request answered 503. Default: ${default}."`
+}
+
+func (p pool) settings() repository.Settings {
+	return repository.Settings{Connections: p.Connections, Lifetime: p.Lifetime, Timeout: p.Timeout}
 }
 
 // Validate refuses what makes no sense.

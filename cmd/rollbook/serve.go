@@ -130,7 +130,7 @@ func (d database) open(ctx context.Context) (db *repository.DB, applied []string
 	if err := d.Pool.Validate(); err != nil {
 		return nil, nil, err
 	}
-	if db, err = repository.Open(ctx, d.DatabaseURL, repository.Settings(d.Pool)); err != nil {
+	if db, err = repository.Open(ctx, d.DatabaseURL, d.Pool.settings()); err != nil {
 		return nil, nil, err
 	}
 	if applied, err = db.Migrate(ctx); err != nil {

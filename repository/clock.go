@@ -1,0 +1,46 @@
+package repository
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// clock is the time that all processes of a database go by, so that one whose own clock is wrong ends nobody's token and locks
+// nobody out: PostgreSQL's, asked on each new connection and counted on from there. With SQLite, which has none, it is the
+// process's own.
+type clock struct {
+	local func() time.Time
+	asked atomic.Pointer[reading]
+}
+
+// reading is what the two clocks showed at one moment.
+type reading struct{ database, local time.Time }
+
+// now is the time in UTC, in microseconds as the databases keep it.
+func (c *clock) now() time.Time {
+	now := c.local()
+	if r := c.asked.Load(); r != nil {
+		now = r.database.Add(now.Sub(r.local))
+	}
+	return now.UTC().Truncate(time.Microsecond)
+}
+
+// ask reads the clock of PostgreSQL, which was halfway between question and answer.
+func (c *clock) ask(ctx context.Context, conn *pgx.Conn) error {
+	var r reading
+	before := c.local()
+	if err := conn.QueryRow(ctx, "SELECT clock_timestamp()").Scan(&r.database); err != nil {
+		return fmt.Errorf("ask the time: %w", err)
+	}
+	after := c.local()
+	r.local = before.Add(after.Sub(before) / 2)
+	c.asked.Store(&r)
+	return nil
+}
+
+// Now is the time that all processes of the database go by.
+func (db *DB) Now() time.Time { return db.gorm.NowFunc() }
