@@ -1,12 +1,9 @@
 package server_test
 
 import (
-	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -22,8 +19,8 @@ const unavailable = `{"detail":"Service temporarily unavailable, try again later
 // A database that is away is 503 for whoever needs it, and nobody's token is called invalid meanwhile.
 func TestDatabaseAway(t *testing.T) {
 	t.Parallel()
-	line := newLine(t, testdb.Postgres(t))
-	s := testserver.Start(t, line.address)
+	line := testdb.NewLine(t, testdb.Postgres(t))
+	s := testserver.Start(t, line.Address)
 	id, token := s.Register("richard")
 	login := `{"username":"richard","password":"Correct-Horse-9"}`
 	requests := []testserver.Request{
@@ -41,7 +38,7 @@ func TestDatabaseAway(t *testing.T) {
 		{Method: "POST", Path: "/api-token-logout/", Token: token},
 		{Method: "POST", Path: "/api/v1/users/password/", Body: `{"username":"richard","code":"x","new_password":"staple-battery-7"}`},
 	}
-	line.cut()
+	line.Cut()
 	for _, r := range requests {
 		got := s.Do(r)
 		want(t, got, 503, unavailable)
@@ -51,61 +48,9 @@ func TestDatabaseAway(t *testing.T) {
 	}
 	want(t, s.Do(testserver.Request{Method: "GET", Path: "/healthz"}), 200, `{"status":"ok"}`)
 	want(t, s.Do(testserver.Request{Method: "GET", Path: "/nope"}), 404, "")
-	line.mend()
+	line.Mend()
 	for i, status := range []int{200, 404, 200, 200, 200, 201, 200, 200, 400, 404, 204, 401, 400} {
 		want(t, s.Do(requests[i]), status, "")
-	}
-}
-
-// line is a connection to a database that a test can cut.
-type line struct {
-	address string
-	cut     func()
-	mend    func()
-}
-
-func newLine(t *testing.T, address string) line {
-	t.Helper()
-	u, err := url.Parse(address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	target := u.Host
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	u.Host = listener.Addr().String()
-	state := make(chan map[net.Conn]bool, 1) // the open connections, or nil while the line is cut
-	state <- map[net.Conn]bool{}
-	t.Cleanup(func() { _ = listener.Close() })
-	go func() {
-		for {
-			from, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			conns := <-state
-			to, err := net.Dial("tcp", target)
-			if conns == nil || err != nil {
-				_ = from.Close()
-			} else {
-				conns[from], conns[to] = true, true
-				go func() { _, _ = io.Copy(to, from); _ = to.Close() }()
-				go func() { _, _ = io.Copy(from, to); _ = from.Close() }()
-			}
-			state <- conns
-		}
-	}()
-	return line{
-		address: u.String(),
-		cut: func() {
-			for conn := range <-state {
-				_ = conn.Close()
-			}
-			state <- nil
-		},
-		mend: func() { <-state; state <- map[net.Conn]bool{} },
 	}
 }
 

@@ -35,6 +35,7 @@ var allowed = map[string][]string{
 	"/test/sdk":               {},
 	"/test/pasted":            {"/test/need"},
 	"/test/django":            {},
+	"/test/fault":             {},
 	"/test/testdb":            {"/repository", "/test/need"},
 	"/test/testserver":        {"/password", "/repository", "/server", "/test/contract", "/test/testdb"},
 }

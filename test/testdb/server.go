@@ -1,19 +1,24 @@
 package testdb
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"sync"
+	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/rollbook/rollbook/test/need"
 )
 
 const (
@@ -22,18 +27,68 @@ const (
 )
 
 // serverScript makes a cluster and runs it until its standard input ends, which happens when the test process does,
-// in whatever way. $1 is the folder of PostgreSQL's programs, $2 the port.
+// in whatever way. Until then it takes orders there: "kill SIGNAL" ends the server, "start" starts it again. $1 is the folder of
+// PostgreSQL's programs, $2 the port.
 const serverScript = `
 set -e
 dir=$(mktemp -d /tmp/rollbook-postgres.XXXXXX)
 trap 'rm -rf "$dir"' EXIT
 "$1/initdb" --pgdata="$dir/data" --username=postgres --auth=trust --encoding=UTF8 --no-locale --no-sync >/dev/null
-"$1/postgres" -D "$dir/data" -p "$2" -c listen_addresses=127.0.0.1 -c unix_socket_directories="$dir" \
-	-c fsync=off -c full_page_writes=off -c max_connections=400 -c log_min_messages=fatal &
-read -r _ || true
-kill -INT $!
-wait $! || true
+start() {
+	"$1/postgres" -D "$dir/data" -p "$2" -c listen_addresses=127.0.0.1 -c unix_socket_directories="$dir" \
+		-c fsync=off -c full_page_writes=off -c max_connections=400 -c log_min_messages=fatal &
+	server=$!
+}
+end() {
+	kill "-$1" $server
+	wait $server || true
+}
+start "$@"
+while read -r order signal; do
+	case $order in kill) end "$signal" ;; start) start "$@" ;; esac
+	echo done
+done
+end INT
 `
+
+// Cluster is a PostgreSQL of a test's own.
+type Cluster struct {
+	Address string // of its database postgres
+	orders  io.WriteCloser
+	done    *bufio.Reader
+}
+
+// NewCluster starts a PostgreSQL that a test can stop. Where there is none on the machine, the test is skipped.
+func NewCluster(t testing.TB) *Cluster {
+	t.Helper()
+	programs, err := findPrograms()
+	if err != nil {
+		need.Skip(t, err.Error())
+	}
+	c, err := startAnywhere(programs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.orders.Close() }) // which ends it, as does the end of this process
+	return c
+}
+
+// Kill ends the server by a signal, as pg_ctl stop does: INT ends every connection and then the server, QUIT leaves all as a
+// crash would. It returns when the server has ended.
+func (c *Cluster) Kill(t testing.TB, signal string) { c.order(t, "kill "+signal) }
+
+// Start starts the server again. It returns before the server answers.
+func (c *Cluster) Start(t testing.TB) { c.order(t, "start") }
+
+func (c *Cluster) order(t testing.TB, order string) {
+	t.Helper()
+	if _, err := fmt.Fprintln(c.orders, order); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.done.ReadString('\n'); err != nil {
+		t.Fatal(err)
+	}
+}
 
 // privateServer starts a PostgreSQL server of this process's own, once, and returns its address.
 var privateServer = sync.OnceValues(func() (string, error) {
@@ -41,17 +96,26 @@ var privateServer = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	c, err := startAnywhere(programs)
+	if err != nil {
+		return "", err
+	}
+	return c.Address, nil
+})
+
+// startAnywhere starts a server on a free port.
+func startAnywhere(programs string) (*Cluster, error) {
 	var failures error
 	for range startTries {
 		port := fmt.Sprint(20000 + rand.IntN(12000)) // below the range that outgoing connections use
-		address, err := startServer(programs, port)
+		c, err := startServer(programs, port)
 		if err == nil {
-			return address, nil
+			return c, nil
 		}
 		failures = errors.Join(failures, err)
 	}
-	return "", failures
-})
+	return nil, failures
+}
 
 // findPrograms returns the folder that holds initdb and postgres.
 func findPrograms() (string, error) {
@@ -73,7 +137,7 @@ func isFile(path string) bool {
 	return err == nil && info.Mode().IsRegular()
 }
 
-func startServer(programs, port string) (string, error) {
+func startServer(programs, port string) (*Cluster, error) {
 	args := []string{"sh", "-c", serverScript, "sh", programs, port}
 	if os.Geteuid() == 0 { // PostgreSQL refuses to run as root; its package made this user
 		args = append([]string{"su", "postgres", "-s", "/bin/sh", "-c", serverScript, "--", "sh"}, programs, port)
@@ -84,10 +148,14 @@ func startServer(programs, port string) (string, error) {
 	cmd.Stderr = &stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
-		return "", err
+		return nil, err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
 	}
 	if err := cmd.Start(); err != nil {
-		return "", err
+		return nil, err
 	}
 	exited := make(chan error, 1) // the goroutine also keeps cmd, and so its standard input, open
 	go func() { exited <- cmd.Wait() }()
@@ -96,14 +164,14 @@ func startServer(programs, port string) (string, error) {
 	for deadline := time.Now().Add(startTimeout); time.Now().Before(deadline); {
 		select {
 		case err := <-exited:
-			return "", fmt.Errorf("PostgreSQL ended: %w: %s", err, stderr.String())
+			return nil, fmt.Errorf("PostgreSQL ended: %w: %s", err, stderr.String())
 		case <-time.After(50 * time.Millisecond):
 		}
 		if answers(address) {
-			return address, nil
+			return &Cluster{Address: address, orders: in, done: bufio.NewReader(out)}, nil
 		}
 	}
-	return "", errors.Join(errors.New("PostgreSQL did not answer in time"), in.Close())
+	return nil, errors.Join(errors.New("PostgreSQL did not answer in time"), in.Close())
 }
 
 func answers(address string) bool {

@@ -19,6 +19,12 @@ type Process struct {
 // be no secret. It ends with the test.
 func Run(t testing.TB, cmd *exec.Cmd) *Process {
 	t.Helper()
+	return Launch(t, cmd)()
+}
+
+// Launch is Run, and leaves the waiting to the caller.
+func Launch(t testing.TB, cmd *exec.Cmd) (wait func() *Process) {
+	t.Helper()
 	p := &Process{Server: &Server{Log: &Log{}, t: t, client: Client(t)}, Cmd: cmd}
 	t.Cleanup(func() { p.Secrets.Check(t, p.Log.String()) })
 	cmd.Stderr = p.Log
@@ -29,6 +35,12 @@ func Run(t testing.TB, cmd *exec.Cmd) *Process {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	return func() *Process { t.Helper(); p.read(out); return p }
+}
+
+// read waits until the process has said where it serves, and keeps what else it says.
+func (p *Process) read(out io.Reader) {
+	p.t.Helper()
 	for lines := bufio.NewScanner(out); lines.Scan(); {
 		switch words := strings.Fields(lines.Text()); {
 		case len(words) == 2 && words[0] == "API":
@@ -37,9 +49,8 @@ func Run(t testing.TB, cmd *exec.Cmd) *Process {
 			p.Metrics = words[1]
 		case len(words) > 2 && words[0] == "database": // the last line
 			go func() { _, _ = io.Copy(p.Log, out) }() // until the process ends
-			return p
+			return
 		}
 	}
-	t.Fatalf("it ended without saying where it serves: %v: %s", cmd.Wait(), p.Log)
-	return nil
+	p.t.Fatalf("it ended without saying where it serves: %v: %s", p.Cmd.Wait(), p.Log)
 }

@@ -1,0 +1,157 @@
+// Package fault_test breaks what a server depends on, and the server itself, and looks at what its clients see. Everything
+// runs as processes of its own, on this machine only. `make fault` runs it for longer than `make test` and prints figures.
+package fault_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rollbook/rollbook/test/testserver"
+)
+
+var full = flag.Bool("full", false, "run for as long as `make fault` does")
+
+// amount is how much of something a test does: less where the tests of everything run.
+func amount(short, long int) int {
+	if *full {
+		return long
+	}
+	return short
+}
+
+// figure tells one of those that docs/operating.md has.
+func figure(t *testing.T, format string, args ...any) {
+	t.Helper()
+	t.Logf("figure: "+format, args...)
+}
+
+// rollbook is the program, built once.
+var rollbook string
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	os.Exit(run(m))
+}
+
+func run(m *testing.M) int {
+	folder, err := os.MkdirTemp("", "rollbook-fault")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer func() { _ = os.RemoveAll(folder) }()
+	rollbook = filepath.Join(folder, "rollbook")
+	build := exec.Command("go", "build", "-o", rollbook, "../../cmd/rollbook")
+	if out, err := build.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "%v: %s", err, out)
+		return 1
+	}
+	return m.Run()
+}
+
+// command is `rollbook serve` on a free port, with no throttling, which these tests would run into.
+func command(t *testing.T, address string, env ...string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), rollbook, "serve")
+	cmd.Env = append([]string{"DATABASE_URL=" + address, "ADDR=127.0.0.1:0", "LOGIN_THROTTLE=0", "REGISTER_THROTTLE=0"}, env...)
+	return cmd
+}
+
+func start(t *testing.T, address string, env ...string) *testserver.Process {
+	t.Helper()
+	return testserver.Run(t, command(t, address, env...))
+}
+
+// answer is what a client saw.
+type answer struct {
+	status     int // 0 where there was none
+	retryAfter string
+	members    map[string]any
+	took       time.Duration
+	err        error // why there was none
+}
+
+func (a answer) String() string {
+	return fmt.Sprintf("%d %v after %s, %v", a.status, a.members, a.took.Round(time.Millisecond), a.err)
+}
+
+// client is one whose requests may fail.
+type client struct {
+	http *http.Client
+	base string
+}
+
+func newClient(base string) client {
+	return client{&http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1000}, Timeout: 30 * time.Second}, base}
+}
+
+// do sends a request. Nothing of it fails the test.
+func (c client) do(ctx context.Context, method, path, token, body string) (a answer) {
+	began := time.Now()
+	defer func() { a.took = time.Since(began) }()
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path, strings.NewReader(body))
+	if err != nil {
+		return answer{err: err}
+	}
+	req.Header.Set("Content-Type", "application/json")
+	if token != "" {
+		req.Header.Set("Authorization", "Token "+token)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return answer{err: err}
+	}
+	text, err := io.ReadAll(resp.Body)
+	if err := errors.Join(err, resp.Body.Close()); err != nil {
+		return answer{err: err}
+	}
+	a = answer{status: resp.StatusCode, retryAfter: resp.Header.Get("Retry-After")}
+	if len(text) > 0 {
+		a.err = json.Unmarshal(text, &a.members)
+	}
+	return a
+}
+
+// text is a member of the answer.
+func (a answer) text(member string) string {
+	text, _ := a.members[member].(string)
+	return text
+}
+
+const (
+	me      = "/api/v1/users/me/"
+	users   = "/api/v1/users/"
+	login   = "/api-token-auth/"
+	logout  = "/api-token-logout/"
+	readyz  = "/readyz"
+	healthz = "/healthz"
+)
+
+// credentials are those of an account that these tests register.
+func credentials(name string) string {
+	return fmt.Sprintf(`{"username":%q,"password":%q}`, name, testserver.Password)
+}
+
+// within waits for something to become so.
+func within(t *testing.T, limit time.Duration, what string, so func() bool) (took time.Duration) {
+	t.Helper()
+	for began := time.Now(); ; time.Sleep(5 * time.Millisecond) {
+		if so() {
+			return time.Since(began)
+		}
+		if time.Since(began) > limit {
+			t.Fatalf("after %s it is not so: %s", limit, what)
+		}
+	}
+}

@@ -1,0 +1,121 @@
+package fault_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rollbook/rollbook/test/testdb"
+	"github.com/rollbook/rollbook/test/testserver"
+)
+
+// holder is a client that keeps what was acknowledged to it, and what it asked for last without an answer.
+type holder struct {
+	client
+	name       string
+	id, token  string // of the account, once it is acknowledged
+	firstName  string // the last acknowledged
+	asked      string // the first name asked for since, or empty
+	loggedOut  []string
+	loggingOut string // a token whose end was asked for, and not acknowledged
+	done       int    // how much was acknowledged
+}
+
+// work registers, changes its profile, signs in and out until the server is gone.
+func (h *holder) work(ctx context.Context) error {
+	made := h.do(ctx, "POST", users, "", credentials(h.name))
+	if made.status == 0 {
+		return nil
+	}
+	if made.status != 201 {
+		return fmt.Errorf("register: %s", made)
+	}
+	h.id, h.token = made.text("id"), made.text("auth_token")
+	for n := 0; ; n++ {
+		h.done++
+		h.asked = fmt.Sprint("name ", n)
+		changed := h.do(ctx, "PATCH", users+h.id+"/", h.token, fmt.Sprintf(`{"first_name":%q}`, h.asked))
+		if changed.status == 0 {
+			return nil
+		}
+		if changed.text("first_name") != h.asked {
+			return fmt.Errorf("change: %s", changed)
+		}
+		h.firstName, h.asked = h.asked, ""
+		signedIn := h.do(ctx, "POST", login, "", credentials(h.name))
+		if signedIn.status == 0 {
+			return nil
+		}
+		h.loggingOut = signedIn.text("token")
+		out := h.do(ctx, "POST", logout, h.loggingOut, "")
+		if out.status == 0 {
+			return nil
+		}
+		if out.status != 204 {
+			return fmt.Errorf("sign in: %s, log out: %s", signedIn, out)
+		}
+		h.loggedOut, h.loggingOut = append(h.loggedOut, h.loggingOut), ""
+	}
+}
+
+// verify compares what a server knows with what was acknowledged.
+func (h *holder) verify(ctx context.Context, t *testing.T, server client) {
+	if h.id == "" {
+		return
+	}
+	profile := server.do(ctx, "GET", me, h.token, "")
+	if name := profile.text("first_name"); profile.text("id") != h.id || name != h.firstName && (name != h.asked || h.asked == "") {
+		t.Errorf("%s: want %q or %q, got %s", h.name, h.firstName, h.asked, profile)
+	}
+	for _, token := range h.loggedOut {
+		if a := server.do(ctx, "GET", me, token, ""); a.status != 401 {
+			t.Errorf("%s: a token that was logged out: %s", h.name, a)
+		}
+	}
+	if a := server.do(ctx, "POST", login, "", credentials(h.name)); a.status != 200 {
+		t.Errorf("%s: sign in: %s", h.name, a)
+	}
+}
+
+// Every registration, change and logout that was acknowledged is there after the instance was killed at any moment, on both
+// databases, and the next instance starts at once.
+func TestKilledInstance(t *testing.T) {
+	testdb.Each(t, func(t *testing.T, address string) {
+		ctx, rounds, acknowledged := t.Context(), amount(3, 25), 0
+		p := start(t, address)
+		for round := range rounds {
+			var holders []*holder
+			var wg sync.WaitGroup
+			for n := range 8 {
+				h := &holder{client: newClient(p.URL), name: fmt.Sprintf("u%d.%d", round, n)}
+				holders = append(holders, h)
+				wg.Go(func() {
+					if err := h.work(ctx); err != nil {
+						t.Errorf("%s: %v", h.name, err)
+					}
+				})
+			}
+			time.Sleep(300*time.Millisecond + rand.N(700*time.Millisecond))
+			if err := p.Cmd.Process.Kill(); err != nil {
+				t.Fatal(err)
+			}
+			_ = p.Cmd.Wait() // it was killed
+			wg.Wait()
+			p = start(t, address)
+			for _, h := range holders {
+				h.verify(ctx, t, newClient(p.URL))
+				acknowledged += h.done + len(h.loggedOut)
+			}
+		}
+		if acknowledged < 10*rounds {
+			t.Errorf("only %d requests were acknowledged", acknowledged)
+		}
+		figure(t, "%d kills: %d registrations, changes and logouts acknowledged, all of them there", rounds, acknowledged)
+		if a := p.Do(testserver.Request{Method: "GET", Path: readyz}); a.Status != 200 {
+			t.Errorf("not ready: %s", a.Text)
+		}
+	})
+}
