@@ -7,6 +7,7 @@ OGEN          = github.com/ogen-go/ogen/cmd/ogen@v1.24.0
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 COMMIT  ?= $(shell git rev-parse --short HEAD 2>/dev/null || echo none)
 LDFLAGS  = -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
+BINARY   = rollbook
 
 .DEFAULT_GOAL = help
 .PHONY: help run build test gen check gen-check vet lint contract-lint contract-breaking contract-release test-race fuzz screenshot npm sdk
@@ -18,7 +19,14 @@ run: ## Run the server, on SQLite unless DATABASE_URL says otherwise.
 	CGO_ENABLED=0 go run -ldflags "$(LDFLAGS)" ./cmd/rollbook serve
 
 build: ## Build ./rollbook, one static file.
-	CGO_ENABLED=0 go build -trimpath -ldflags "$(LDFLAGS)" -o rollbook ./cmd/rollbook
+	CGO_ENABLED=0 go build -trimpath -ldflags "$(LDFLAGS)" -o $(BINARY) ./cmd/rollbook
+
+RELEASED = rollbook-linux-amd64 rollbook-linux-arm64
+
+release: ## Build the files of a release, and their SHA-256 sums, into dist/.
+	for file in $(RELEASED); do \
+	  GOOS=linux GOARCH=$${file##*-} $(MAKE) build BINARY=dist/$$file || exit 1; done
+	cd dist && sha256sum $(RELEASED) > SHA256SUMS
 
 test: ## Run the tests; what this machine lacks is skipped and named.
 	CGO_ENABLED=0 go run $(GOTESTSUM) --format pkgname -- ./...
