@@ -117,7 +117,10 @@ type compose struct {
 }
 
 type service struct {
-	Build       map[string]string
+	Build struct {
+		Context, Dockerfile string
+		Args                map[string]string
+	}
 	Image       string
 	Environment map[string]string
 	Ports       []string
@@ -140,7 +143,7 @@ func TestCompose(t *testing.T) {
 	var file compose
 	readYAML(t, "compose.yaml", &file)
 	rollbook, postgres := file.Services["rollbook"], file.Services["postgres"]
-	if len(file.Services) != 2 || rollbook.Build["context"] != ".." || rollbook.Build["dockerfile"] != "deploy/Dockerfile" {
+	if len(file.Services) != 2 || rollbook.Build.Context != ".." || rollbook.Build.Dockerfile != "deploy/Dockerfile" || len(rollbook.Build.Args) != 2 {
 		t.Errorf("it runs %v", file.Services)
 	}
 	var variables []string
