@@ -3,13 +3,15 @@ GOLANGCI_LINT = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 GOTESTSUM     = gotest.tools/gotestsum@v1.13.0
 OASDIFF       = github.com/oasdiff/oasdiff@v1.36.0
 OGEN          = github.com/ogen-go/ogen/cmd/ogen@v1.24.0
+ACTIONLINT    = github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 COMMIT  ?= $(shell git rev-parse --short HEAD 2>/dev/null || echo none)
 LDFLAGS  = -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
+BINARY   = rollbook
 
 .DEFAULT_GOAL = help
-.PHONY: help run build test gen check gen-check vet lint contract-lint contract-breaking contract-release test-race fuzz screenshot npm sdk
+.PHONY: help run build release test gen check gen-check vet lint deploy-lint contract-lint contract-breaking contract-release test-race fuzz screenshot npm sdk
 
 help: ## Show what there is to make.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,7 +20,14 @@ run: ## Run the server, on SQLite unless DATABASE_URL says otherwise.
 	CGO_ENABLED=0 go run -ldflags "$(LDFLAGS)" ./cmd/rollbook serve
 
 build: ## Build ./rollbook, one static file.
-	CGO_ENABLED=0 go build -trimpath -ldflags "$(LDFLAGS)" -o rollbook ./cmd/rollbook
+	CGO_ENABLED=0 go build -trimpath -ldflags "$(LDFLAGS)" -o $(BINARY) ./cmd/rollbook
+
+RELEASED = rollbook-linux-amd64 rollbook-linux-arm64
+
+release: ## Build the files of a release, and their SHA-256 sums, into dist/.
+	for file in $(RELEASED); do \
+	  GOOS=linux GOARCH=$${file##*-} $(MAKE) build BINARY=dist/$$file || exit 1; done
+	cd dist && sha256sum $(RELEASED) > SHA256SUMS
 
 test: ## Run the tests; what this machine lacks is skipped and named.
 	CGO_ENABLED=0 go run $(GOTESTSUM) --format pkgname -- ./...
@@ -31,7 +40,7 @@ GENERATE = go run github.com/oapi-codegen/oapi-codegen/v2/cmd/oapi-codegen -conf
 gen: ## Generate gen/ from openapi.yaml.
 	$(call GENERATE,gen)
 
-check: gen-check vet lint contract-lint contract-breaking sdk test-race ## Check everything, as CI does.
+check: gen-check vet lint deploy-lint contract-lint contract-breaking sdk test-race ## Check everything, as CI does.
 
 gen-check: # Whether gen/ is what openapi.yaml generates, and nothing else.
 	@fresh=$$(mktemp -d) && trap 'rm -rf "$$fresh"' EXIT && mkdir "$$fresh/client" && \
@@ -44,6 +53,9 @@ vet:
 
 lint:
 	go run $(GOLANGCI_LINT) run
+
+deploy-lint: # Whether the workflows are what GitHub takes.
+	go run $(ACTIONLINT)
 
 contract-lint: npm # Whether openapi.yaml is good style.
 	REDOCLY_TELEMETRY=off $(NPM_BIN)/redocly lint --config test/redocly.yaml openapi.yaml

@@ -57,17 +57,23 @@ func (db *DB) Migrate(ctx context.Context) ([]string, error) {
 	return applied, nil
 }
 
+// Versions returns the version that the database is at, and the newest that this release knows. Where the database is at a
+// higher one, a newer release has migrated it.
+func (db *DB) Versions(ctx context.Context) (at, known int64, err error) {
+	err = db.do(ctx, "version of the database", func(g *gorm.DB) error {
+		return g.Raw("SELECT max(version_id) FROM goose_db_version WHERE is_applied").Scan(&at).Error
+	})
+	return at, db.newest, err
+}
+
 // Ready returns nil where the database answers and is migrated to at least the version that this release needs.
 func (db *DB) Ready(ctx context.Context) error {
-	var version int64
-	err := db.do(ctx, "ready", func(g *gorm.DB) error {
-		return g.Raw("SELECT max(version_id) FROM goose_db_version WHERE is_applied").Scan(&version).Error
-	})
+	at, needed, err := db.Versions(ctx)
 	if err != nil {
 		return err
 	}
-	if version < db.newest {
-		return fmt.Errorf("the database is at version %d, this release needs %d: %w", version, db.newest, ErrUnavailable)
+	if at < needed {
+		return fmt.Errorf("the database is at version %d, this release needs %d: %w", at, needed, ErrUnavailable)
 	}
 	return nil
 }

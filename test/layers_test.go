@@ -27,6 +27,7 @@ var allowed = map[string][]string{
 	"/django":                 {"/password", "/repository"},
 	"/parity":                 {},
 	"/cmd/rollbook":           {"/csvfile", "/django", "/parity", "/password", "/repository", "/roster", "/server"},
+	"/deploy":                 {},
 	"/test":                   {},
 	"/test/contract":          {""},
 	"/test/contract/coverage": {"/test/contract"},

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"syscall"
@@ -21,10 +22,10 @@ import (
 	"github.com/rollbook/rollbook/repository"
 )
 
-// version and commit are set by the linker.
-var version, commit = "dev", "none"
-
 func main() {
+	if info, ok := debug.ReadBuildInfo(); ok && version == unknownVersion {
+		version, commit = noted(info)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the program at once
@@ -167,8 +168,6 @@ const maxRefuseAfter = 10 * time.Second
 
 type migrate struct{ database }
 
-type versionCmd struct{}
-
 // output is where the commands write: results, what is said to who watches, and the log; and where they read passwords.
 type output struct {
 	out, err io.Writer
@@ -210,10 +209,4 @@ func newLog(to io.Writer, format string) *slog.Logger {
 		return slog.New(slog.NewJSONHandler(to, nil))
 	}
 	return slog.New(slog.NewTextHandler(to, nil))
-}
-
-// Run prints the version.
-func (versionCmd) Run(o output) error {
-	_, err := fmt.Fprintf(o.out, "rollbook %s (%s)\n", version, commit)
-	return err
 }

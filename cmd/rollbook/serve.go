@@ -23,6 +23,13 @@ func (s serve) Run(ctx context.Context, o output) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
+	at, known, err := db.Versions(ctx)
+	if err != nil {
+		return err
+	}
+	if at > known { // which is how going back and a rolling upgrade look
+		o.log.Warn("the database is newer than this release", "version", at, "known", known)
+	}
 	throttles, err := db.Throttles(ctx)
 	if err != nil {
 		return err
@@ -121,7 +128,15 @@ func (m migrate) Run(ctx context.Context, o output) (err error) {
 			return err
 		}
 	}
-	_, err = fmt.Fprintln(o.out, "the database is up to date")
+	at, known, err := db.Versions(ctx)
+	if err != nil {
+		return err
+	}
+	state := "the database is up to date"
+	if at > known {
+		state = fmt.Sprintf("the database is at version %d, newer than the %d of this release", at, known)
+	}
+	_, err = fmt.Fprintln(o.out, state)
 	return err
 }
 

@@ -186,11 +186,3 @@ func TestMigrate(t *testing.T) {
 		}
 	}
 }
-
-func TestVersion(t *testing.T) {
-	t.Parallel()
-	out, err := program(t, nil, "version").Output()
-	if err != nil || string(out) != "rollbook dev (none)\n" {
-		t.Errorf("got %q, %v", out, err)
-	}
-}

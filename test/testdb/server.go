@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -92,7 +93,7 @@ func (c *Cluster) order(t testing.TB, order string) {
 
 // privateServer starts a PostgreSQL server of this process's own, once, and returns its address.
 var privateServer = sync.OnceValues(func() (string, error) {
-	programs, err := findPrograms()
+	programs, err := findPrograms("initdb", "postgres")
 	if err != nil {
 		return "", err
 	}
@@ -117,15 +118,16 @@ func startAnywhere(programs string) (*Cluster, error) {
 	return nil, failures
 }
 
-// findPrograms returns the folder that holds initdb and postgres.
-func findPrograms() (string, error) {
+// findPrograms returns the folder that holds these programs of PostgreSQL.
+func findPrograms(names ...string) (string, error) {
 	folders := filepath.SplitList(os.Getenv("PATH"))
 	for _, pattern := range []string{"/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql*/bin"} {
 		matches, _ := filepath.Glob(pattern) // fails only for a malformed pattern
 		folders = append(folders, matches...)
 	}
 	for _, folder := range folders {
-		if isFile(filepath.Join(folder, "initdb")) && isFile(filepath.Join(folder, "postgres")) {
+		missing := func(name string) bool { return !isFile(filepath.Join(folder, name)) }
+		if !slices.ContainsFunc(names, missing) {
 			return folder, nil
 		}
 	}

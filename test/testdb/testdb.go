@@ -70,6 +70,22 @@ func EmptyPostgres(t testing.TB) string {
 	return pgtestdb.Custom(t, postgresConfig(t), pgtestdb.NoopMigrator{}).URL()
 }
 
+// PostgresAdmin returns the address of the server on which Postgres makes databases, for who may create and drop them.
+func PostgresAdmin(t testing.TB) string {
+	t.Helper()
+	return postgresConfig(t).URL()
+}
+
+// PostgresPrograms returns the folder of PostgreSQL's programs for clients. Where there is none, the test is skipped.
+func PostgresPrograms(t testing.TB) string {
+	t.Helper()
+	folder, err := findPrograms("pg_dump", "pg_restore", "createdb", "dropdb", "psql")
+	if err != nil {
+		need.Skip(t, "programs of PostgreSQL for clients")
+	}
+	return folder
+}
+
 func postgresConfig(t testing.TB) pgtestdb.Config {
 	t.Helper()
 	address := os.Getenv("TEST_DATABASE_URL")
