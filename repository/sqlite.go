@@ -28,8 +28,9 @@ const (
 var sqliteOptions = url.Values{
 	"_pragma": {"busy_timeout(5000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)"},
 	"_txlock": {"immediate"},
-	// Times are text, and always UTC.
+	// Times are text, and always UTC: those of PostgreSQL are of the machine's zone.
 	"_time_format": {"sqlite"},
+	"_timezone":    {"UTC"},
 }
 
 func openSQLite(address string, _ Settings) (dialect, error) {
