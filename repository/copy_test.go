@@ -276,3 +276,38 @@ func TestCopyMissesRows(t *testing.T) {
 		})
 	}
 }
+
+// A copy takes longer than a call may, but no statement of it does.
+func TestCopyOutlivesCalls(t *testing.T) {
+	t.Parallel()
+	from, to := testdb.SQLite(t), testdb.Postgres(t)
+	create(t, testdb.Open(t, from), newUser("richard"))
+	const timeout = time.Second
+	open := func(address string) *repository.DB {
+		db, err := repository.Open(t.Context(), address, repository.Settings{Timeout: timeout})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = db.Close() })
+		return db
+	}
+	source, target := open(from), open(to)
+	held, err := openSQL(t, to).BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := held.ExecContext(t.Context(), "LOCK TABLE tokens IN SHARE MODE"); err != nil { // they may be counted
+		t.Fatal(err)
+	}
+	began := time.Now()
+	if _, err := repository.Copy(t.Context(), source, target, nil); !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, repository.ErrUnavailable) || time.Since(began) > 10*timeout {
+		t.Errorf("where it has to wait: %v, after %s", err, time.Since(began))
+	}
+	if err := held.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	slowly := func(int64, int64) { time.Sleep(timeout * 3 / 4) }
+	if _, err := repository.Copy(t.Context(), source, target, slowly); err != nil {
+		t.Error(err)
+	}
+}
