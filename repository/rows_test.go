@@ -8,7 +8,60 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/rollbook/rollbook/repository"
+	"github.com/rollbook/rollbook/test/testdb"
 )
+
+// fill stores rows in every table, more than are copied at once, and with what is easily lost: times to the microsecond,
+// and no time; nothing, and text of all alphabets; yes and no.
+func fill(t *testing.T, address string) *repository.DB {
+	t.Helper()
+	db := testdb.Open(t, address)
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	made := time.Date(2024, 2, 29, 23, 59, 59, 123_456_000, time.UTC)
+	const most = repository.CopiedAtOnce/3 + 20
+	for part, source := range []string{"first", "second", "third"} { // the key of imports has two columns
+		var users []repository.User
+		var tokens []repository.Token
+		var takenUsers, takenTokens []repository.Import
+		for i := range most {
+			n := part*most + i
+			user := newUser(fmt.Sprintf("Zoë.Ω%d", n))
+			user.FirstName, user.IsActive = fmt.Sprint("名\t", n), n%5 > 0
+			user.CreatedAt, user.UpdatedAt = made.Add(time.Duration(n)*time.Microsecond), made.Add(time.Duration(n)*time.Hour)
+			var expires *time.Time
+			if end := made.AddDate(100, 0, n); n%2 == 0 {
+				expires = &end
+			}
+			digest := repository.Digest(fmt.Sprint(n))
+			users, takenUsers = append(users, user), append(takenUsers, repository.Import{Key: digest[:4], UserID: user.ID, Digest: digest})
+			tokens = append(tokens, repository.ImportedToken(user.ID, digest, user.CreatedAt, expires))
+			takenTokens = append(takenTokens, repository.Import{Key: digest, UserID: user.ID, Digest: digest[:1]})
+		}
+		stored, err := db.Imports(source).Users(t.Context(), users, takenUsers)
+		must(err)
+		_, err = db.Imports(source).Tokens(t.Context(), tokens, takenTokens)
+		must(err)
+		if len(stored) != most {
+			t.Fatalf("%d of %d accounts are stored", len(stored), most)
+		}
+		must(db.Codes().Put(t.Context(), repository.CodeFor(users[0].ID, repository.NewCode(), made.Add(time.Microsecond))))
+	}
+	queues, err := db.Throttles(t.Context())
+	must(err)
+	for range 3 {
+		_, err := queues.Take(t.Context(), repository.Place{Key: queues.Key("a"), Most: 1, Backoff: time.Microsecond, BackoffMax: time.Hour},
+			repository.Place{Key: queues.Key("b"), Most: 1000, Window: time.Hour})
+		must(err)
+	}
+	return db
+}
 
 // openSQL opens the database at an address, past the package under test, until the test ends.
 func openSQL(t *testing.T, address string) *sql.DB {
