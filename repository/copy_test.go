@@ -40,23 +40,20 @@ func TestCopy(t *testing.T) {
 		want := dump(t, from)
 		var writes int
 		var last, all int64
-		var longest time.Duration
 		counts, err := repository.Copy(t.Context(), source, testdb.Open(t, to), func(done, of int64) {
 			if done <= last || done > of {
 				t.Errorf("%d of %d are stored after %d", done, of, last)
 			}
 			last, all = done, of
-			began := time.Now()
-			write(t, writer, writes)
+			write(t, writer, writes) // here, so that the copy would wait for a writer that waits for it
 			writes++
-			longest = max(longest, time.Since(began))
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
 		wantSame(t, want, dump(t, to))
-		if len(counts) != len(want) || last != all || writes < 5 || longest > 4*time.Second {
-			t.Errorf("counted %v and %d of %d, of %d tables; %d times was written, in up to %s", counts, last, all, len(want), writes, longest)
+		if len(counts) != len(want) || last != all || writes < 5 {
+			t.Errorf("counted %v and %d of %d, of %d tables; %d times was written", counts, last, all, len(want), writes)
 		}
 		for _, count := range counts {
 			if rows := len(want[count.Table]); rows == 0 || int64(rows) != count.Rows {
@@ -227,12 +224,12 @@ func TestCopyMissesRows(t *testing.T) {
 	}
 }
 
-// A copy takes longer than a call may, but no statement of it does.
+// A copy takes longer than a call may, but no batch of it does.
 func TestCopyOutlivesCalls(t *testing.T) {
 	t.Parallel()
 	from, to := testdb.SQLite(t), testdb.Postgres(t)
 	create(t, testdb.Open(t, from), newUser("richard"))
-	const timeout = time.Second
+	const timeout = 2 * time.Second
 	open := func(address string) *repository.DB {
 		db, err := repository.Open(t.Context(), address, repository.Settings{Timeout: timeout})
 		if err != nil {
@@ -250,13 +247,17 @@ func TestCopyOutlivesCalls(t *testing.T) {
 		t.Fatal(err)
 	}
 	began := time.Now()
-	if _, err := repository.Copy(t.Context(), source, target, nil); !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, repository.ErrUnavailable) || time.Since(began) > 10*timeout {
+	if _, err := repository.Copy(t.Context(), source, target, nil); !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, repository.ErrUnavailable) || time.Since(began) > 5*timeout {
 		t.Errorf("where it has to wait: %v, after %s", err, time.Since(began))
 	}
 	if err := held.Rollback(); err != nil {
 		t.Fatal(err)
 	}
-	slowly := func(int64, int64) { time.Sleep(timeout * 3 / 4) }
+	slowly := func(done, _ int64) {
+		if done == 1 {
+			time.Sleep(timeout + timeout/5)
+		}
+	}
 	if _, err := repository.Copy(t.Context(), source, target, slowly); err != nil {
 		t.Error(err)
 	}
