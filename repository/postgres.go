@@ -41,8 +41,10 @@ func openPostgres(address string, s Settings) (dialect, error) {
 	db.SetMaxOpenConns(s.Connections)
 	db.SetMaxIdleConns(s.Connections)
 	db.SetConnMaxLifetime(s.Lifetime)
+	name := fmt.Sprintf("postgres://%s/%s", net.JoinHostPort(config.Host, fmt.Sprint(config.Port)), config.Database)
 	return dialect{
-		name:          fmt.Sprintf("postgres://%s/%s", net.JoinHostPort(config.Host, fmt.Sprint(config.Port)), config.Database),
+		name:          name,
+		identity:      name,
 		gorm:          postgres.New(postgres.Config{Conn: db}),
 		sql:           db,
 		clock:         clock,

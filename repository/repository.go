@@ -57,6 +57,7 @@ type DB struct {
 // dialect is what differs between the databases.
 type dialect struct {
 	name       string // the address, as far as it may be shown
+	identity   string // the same for two addresses of one database, as far as they tell
 	gorm       gorm.Dialector
 	sql        *sql.DB
 	clock      *clock

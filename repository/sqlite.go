@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -28,8 +29,9 @@ const (
 var sqliteOptions = url.Values{
 	"_pragma": {"busy_timeout(5000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)"},
 	"_txlock": {"immediate"},
-	// Times are text, and always UTC.
+	// Times are text, and always UTC: those of PostgreSQL are of the machine's zone.
 	"_time_format": {"sqlite"},
+	"_timezone":    {"UTC"},
 }
 
 func openSQLite(address string, s Settings) (dialect, error) {
@@ -45,6 +47,10 @@ func openSQLite(address string, s Settings) (dialect, error) {
 	if err := file.Close(); err != nil {
 		return dialect{}, fmt.Errorf("open the database file: %w", err)
 	}
+	identity, err := realPath(path)
+	if err != nil {
+		return dialect{}, fmt.Errorf("open the database file: %w", err)
+	}
 	dsn := "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + sqliteOptions.Encode()
 	db, err := sql.Open("sqlite", dsn)
 	if err != nil {
@@ -54,6 +60,7 @@ func openSQLite(address string, s Settings) (dialect, error) {
 	db.SetMaxIdleConns(sqliteConnections)
 	return dialect{
 		name:          address,
+		identity:      identity,
 		gorm:          sqliteDialector{gormsqlite.New(gormsqlite.Config{Conn: db})},
 		sql:           db,
 		clock:         &clock{local: s.Now},
@@ -64,6 +71,15 @@ func openSQLite(address string, s Settings) (dialect, error) {
 		gaveUp:        func(error) bool { return false }, // writers wait for each other
 		usernameTaken: sqliteUsernameTaken,
 	}, nil
+}
+
+// realPath is the path of a file that is there, without links on the way.
+func realPath(path string) (string, error) {
+	absolute, err := filepath.Abs(path)
+	if err != nil {
+		return "", err
+	}
+	return filepath.EvalSymlinks(absolute)
 }
 
 // fileLock lets one process at a time migrate. The file stays: to remove it would let two processes hold the lock.

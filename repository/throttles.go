@@ -36,6 +36,12 @@ type throttle struct {
 	ExpiresAt time.Time
 }
 
+// secret is a key that all processes share.
+type secret struct {
+	Name  string `gorm:"primaryKey"`
+	Value []byte
+}
+
 // Throttles are the queues of a database, the same for every process that uses it.
 type Throttles struct {
 	db     *DB
@@ -47,10 +53,6 @@ const purgeOneIn = 100
 
 // Throttles are the queues of the database. It is ErrUnavailable or the like where the key to their names cannot be read.
 func (db *DB) Throttles(ctx context.Context) (*Throttles, error) {
-	type secret struct {
-		Name  string
-		Value []byte
-	}
 	ours := secret{Name: "throttles", Value: make([]byte, sha256.Size)}
 	_, _ = rand.Read(ours.Value) // never fails: it ends the program rather
 	var stored secret

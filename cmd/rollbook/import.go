@@ -58,7 +58,7 @@ func (c importDjango) Run(ctx context.Context, o output) error {
 			},
 		}
 		if o.watched() {
-			options.Progress = o.bar()
+			options.Progress = o.bar("importing")
 		}
 		counts, err := django.Import(ctx, options)
 		if err != nil && len(counts) > 0 && !c.DryRun {

@@ -82,6 +82,7 @@ type cli struct {
 	Token   tokenCmd   `cmd:"" help:"Look after the tokens of accounts, also while the server runs."`
 	Roster  rosterCmd  `cmd:"" help:"Accounts from a list, and a list of the accounts."`
 	Import  importCmd  `cmd:"" help:"Move in from another server."`
+	Copy    copyCmd    `cmd:"" help:"Copy everything to another database, as from SQLite to PostgreSQL, or for a backup while the server runs."`
 	Compare compareCmd `cmd:"" help:"Ask an old and a new server the same, and tell where they do not answer alike."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }

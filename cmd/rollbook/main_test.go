@@ -25,7 +25,7 @@ func TestMain(m *testing.M) {
 }
 
 // program returns a command that runs rollbook in an empty folder, with nothing in its environment but what is given.
-func program(t *testing.T, env []string, args ...string) *exec.Cmd {
+func program(t testing.TB, env []string, args ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), os.Args[0], args...)
 	cmd.Dir = t.TempDir()

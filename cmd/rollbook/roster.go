@@ -78,7 +78,7 @@ func (c rosterImport) Run(ctx context.Context, o output) error {
 		}
 		if o.watched() { // a line of the log for each account would hide the bar
 			options.Audit = func(server.Event, uuid.UUID) {}
-			options.Progress = o.bar()
+			options.Progress = o.bar("importing")
 		}
 		counts, err := roster.Import(ctx, c.File, options)
 		if err := errors.Join(err, shown.Flush()); err != nil {
