@@ -1,0 +1,110 @@
+package fault_test
+
+import (
+	"database/sql"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	_ "modernc.org/sqlite"
+
+	"github.com/rollbook/rollbook/test/testserver"
+)
+
+// smallDisk mounts one of so many KiB. Where that is not allowed, the test is skipped aloud, also under CI=true.
+func smallDisk(t *testing.T, kib int) (folder string) {
+	t.Helper()
+	folder = t.TempDir()
+	if out, err := exec.CommandContext(t.Context(), "mount", "-t", "tmpfs", "-o", fmt.Sprintf("size=%dk", kib), "tmpfs", folder).CombinedOutput(); err != nil {
+		t.Skipf("SKIPPED: no tmpfs can be mounted here: %v: %s", err, out)
+	}
+	t.Cleanup(func() {
+		if out, err := exec.Command("umount", "-l", folder).CombinedOutput(); err != nil {
+			t.Errorf("%v: %s", err, out)
+		}
+	})
+	return folder
+}
+
+// While the disk of an SQLite file is full, what would write is 503 and what reads goes on. Once there is room, all is as before,
+// without a restart, and what was acknowledged is there.
+func TestDiskFull(t *testing.T) {
+	t.Parallel()
+	folder := smallDisk(t, 4<<10)
+	p := start(t, "sqlite:"+filepath.Join(folder, "rollbook.db"))
+	_, token := p.Register("before")
+	filler := filepath.Join(folder, "filler")
+	fill(t, filler, 512<<10)
+	var acknowledged []string
+	refused := answer{}
+	c := newClient(p.URL)
+	const tries = 1000 // far more than there is room for
+	for n := 0; n < tries && refused.status == 0; n++ {
+		switch a := c.do(t.Context(), "POST", users, "", credentials(fmt.Sprint("u", n))); a.status {
+		case 201:
+			acknowledged = append(acknowledged, a.text("auth_token"))
+		default:
+			refused = a
+		}
+	}
+	if refused.status != 503 || refused.retryAfter == "" {
+		t.Fatalf("with a full disk, after %d registrations: %s", len(acknowledged), refused)
+	}
+	if a := c.do(t.Context(), "GET", me, token, ""); a.status != 200 {
+		t.Errorf("read: %s", a)
+	}
+	if err := os.Remove(filler); err != nil {
+		t.Fatal(err)
+	}
+	if a := c.do(t.Context(), "POST", users, "", credentials("after")); a.status != 201 {
+		t.Errorf("register once there is room: %s", a)
+	}
+	for _, token := range acknowledged {
+		if a := c.do(t.Context(), "GET", me, token, ""); a.status != 200 {
+			t.Errorf("an account that was acknowledged: %s", a)
+		}
+	}
+	if len(acknowledged) == 0 {
+		t.Error("nothing was acknowledged before the disk was full")
+	}
+	figure(t, "disk full (SQLite): %d accounts were acknowledged before, all of them there; writes 503 meanwhile, reads served", len(acknowledged))
+	wantIntact(t, p, filepath.Join(folder, "rollbook.db"))
+}
+
+// fill fills a disk with a file, but for so many bytes.
+func fill(t *testing.T, path string, but int64) {
+	t.Helper()
+	file, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for block := make([]byte, 4<<10); err == nil; {
+		_, err = file.Write(block)
+	}
+	size, err := file.Seek(0, io.SeekCurrent)
+	if err := errors.Join(err, file.Truncate(size-but), file.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// wantIntact fails the test where SQLite finds its file damaged.
+func wantIntact(t *testing.T, p *testserver.Process, path string) {
+	t.Helper()
+	if err := p.Cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = p.Cmd.Wait() // it was killed
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	var state string
+	if err := db.QueryRowContext(t.Context(), "PRAGMA integrity_check").Scan(&state); err != nil || state != "ok" {
+		t.Errorf("%s: %s, %v", path, state, err)
+	}
+}
