@@ -62,7 +62,7 @@ type Cluster struct {
 // NewCluster starts a PostgreSQL that a test can stop. Where there is none on the machine, the test is skipped.
 func NewCluster(t testing.TB) *Cluster {
 	t.Helper()
-	programs, err := findPrograms()
+	programs, err := findPrograms("initdb", "postgres")
 	if err != nil {
 		need.Skip(t, err.Error())
 	}
