@@ -11,7 +11,7 @@ LDFLAGS  = -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 BINARY   = rollbook
 
 .DEFAULT_GOAL = help
-.PHONY: help run build release test gen check gen-check vet lint deploy-lint contract-lint contract-breaking contract-release test-race fuzz screenshot npm sdk
+.PHONY: help run build release test gen check gen-check vet lint deploy-lint contract-lint contract-breaking contract-release test-race fuzz fault screenshot npm sdk
 
 help: ## Show what there is to make.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,7 +67,7 @@ contract-release: ## Make openapi.yaml the contract that later ones may not brea
 	cp openapi.yaml test/contract/released.yaml
 
 # Not with the race detector: tests that build the program and drive it from outside, which has no detector in it.
-OUTSIDE = /test/django
+OUTSIDE = /test/(django|fault)
 
 test-race: npm # The tests with the race detector, and how much of the contract they exercise.
 	@notes=$$(mktemp -d) && trap 'rm -rf "$$notes"' EXIT && \
@@ -79,6 +79,9 @@ fuzz: ## Try CHECKS random requests (100000), and FUZZTIME (1m) on each fuzz tar
 	go test ./test/contract -run TestRandomRequests -timeout 0 -rapid.checks=$(or $(CHECKS),100000) -rapid.seed=0
 	for target in FuzzCanonicalBody FuzzAuthorization; do \
 	  go test ./server -run '^$$' -fuzz $$target -fuzztime $(or $(FUZZTIME),1m) || exit 1; done
+
+fault: ## Break the database, its connections, the disk, clients and the server itself, for some minutes, and print figures.
+	CGO_ENABLED=0 go test ./test/fault -count=1 -v -timeout 20m -full
 
 screenshot: ## Take the picture of the documentation that the README shows; needs Chromium.
 	go test ./test/browser -count=1 -run 'TestDocumentation$$' -screenshot "$(CURDIR)/docs/swagger-ui.png"

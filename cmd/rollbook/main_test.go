@@ -2,14 +2,10 @@ package main
 
 import (
 	"errors"
-	"fmt"
-	"net/http"
 	"os"
 	"os/exec"
-	"syscall"
 	"testing"
 
-	"github.com/rollbook/rollbook/test/testdb"
 	"github.com/rollbook/rollbook/test/testserver"
 )
 
@@ -54,46 +50,4 @@ func (p process) send(t *testing.T, method, path, token, body string) (int, map[
 	t.Helper()
 	a := p.Do(testserver.Request{Method: method, Path: path, Token: token, Body: body})
 	return a.Status, a.JSON
-}
-
-// What was acknowledged is there after the process is killed at once, also to another process.
-func TestAcknowledgedIsKept(t *testing.T) {
-	t.Parallel()
-	testdb.Each(t, func(t *testing.T, address string) {
-		first := start(t, address)
-		const accounts = 20
-		var tokens []string
-		for i := range accounts {
-			body := fmt.Sprintf(`{"username":"u%d","password":"Correct-Horse-9"}`, i)
-			status, members := first.send(t, "POST", "/api/v1/users/", "", body)
-			if status != http.StatusCreated {
-				t.Fatalf("register: %d %v", status, members)
-			}
-			tokens = append(tokens, members["auth_token"].(string))
-		}
-		if status, _ := first.send(t, "POST", "/api-token-logout/", tokens[0], ""); status != http.StatusNoContent {
-			t.Fatalf("log out: %d", status)
-		}
-		if err := first.Cmd.Process.Kill(); err != nil {
-			t.Fatal(err)
-		}
-		_ = first.Cmd.Wait() // it was killed
-
-		second := start(t, address)
-		for i, token := range tokens {
-			want := http.StatusOK
-			if i == 0 {
-				want = http.StatusUnauthorized
-			}
-			if status, members := second.send(t, "GET", "/api/v1/users/me/", token, ""); status != want {
-				t.Errorf("account %d: %d %v", i, status, members)
-			}
-		}
-		if err := second.Cmd.Process.Signal(syscall.SIGTERM); err != nil {
-			t.Fatal(err)
-		}
-		if err := second.Cmd.Wait(); err != nil {
-			t.Errorf("told to end: %v", err)
-		}
-	})
 }

@@ -18,7 +18,7 @@ import (
 type seen struct {
 	mu      sync.Mutex
 	answers map[int]int // by status
-	strange []answer    // neither as usual nor 503 with Retry-After
+	strange []answer    // some of those neither as usual nor 503 with Retry-After
 	slowest time.Duration
 }
 
@@ -27,7 +27,8 @@ func (s *seen) add(a answer) {
 	defer s.mu.Unlock()
 	s.answers[a.status]++
 	s.slowest = max(s.slowest, a.took)
-	if a.status != 200 && (a.status != 503 || a.retryAfter == "") {
+	const some = 5
+	if a.status != 200 && (a.status != 503 || a.retryAfter == "") && len(s.strange) < some {
 		s.strange = append(s.strange, a)
 	}
 }

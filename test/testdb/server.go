@@ -29,12 +29,16 @@ const (
 
 // serverScript makes a cluster and runs it until its standard input ends, which happens when the test process does,
 // in whatever way. Until then it takes orders there: "kill SIGNAL" ends the server, "start" starts it again. $1 is the folder of
-// PostgreSQL's programs, $2 the port.
+// PostgreSQL's programs, $2 the port, $3 the address of the server that it is to be a standby of, or empty.
 const serverScript = `
 set -e
 dir=$(mktemp -d /tmp/rollbook-postgres.XXXXXX)
 trap 'rm -rf "$dir"' EXIT
-"$1/initdb" --pgdata="$dir/data" --username=postgres --auth=trust --encoding=UTF8 --no-locale --no-sync >/dev/null
+if [ "$3" ]; then
+	"$1/pg_basebackup" --pgdata="$dir/data" --dbname="$3" --checkpoint=fast --no-sync --write-recovery-conf
+else
+	"$1/initdb" --pgdata="$dir/data" --username=postgres --auth=trust --encoding=UTF8 --no-locale --no-sync >/dev/null
+fi
 start() {
 	"$1/postgres" -D "$dir/data" -p "$2" -c listen_addresses=127.0.0.1 -c unix_socket_directories="$dir" \
 		-c fsync=off -c full_page_writes=off -c max_connections=400 -c log_min_messages=fatal &
@@ -62,11 +66,22 @@ type Cluster struct {
 // NewCluster starts a PostgreSQL that a test can stop. Where there is none on the machine, the test is skipped.
 func NewCluster(t testing.TB) *Cluster {
 	t.Helper()
-	programs, err := findPrograms("initdb", "postgres")
+	return newCluster(t, "")
+}
+
+// Standby starts a PostgreSQL that follows this one.
+func (c *Cluster) Standby(t testing.TB) *Cluster {
+	t.Helper()
+	return newCluster(t, c.Address)
+}
+
+func newCluster(t testing.TB, primary string) *Cluster {
+	t.Helper()
+	programs, err := findPrograms("initdb", "postgres", "pg_basebackup")
 	if err != nil {
 		need.Skip(t, err.Error())
 	}
-	c, err := startAnywhere(programs)
+	c, err := startAnywhere(programs, primary)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +112,7 @@ var privateServer = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	c, err := startAnywhere(programs)
+	c, err := startAnywhere(programs, "")
 	if err != nil {
 		return "", err
 	}
@@ -105,11 +120,11 @@ var privateServer = sync.OnceValues(func() (string, error) {
 })
 
 // startAnywhere starts a server on a free port.
-func startAnywhere(programs string) (*Cluster, error) {
+func startAnywhere(programs, primary string) (*Cluster, error) {
 	var failures error
 	for range startTries {
 		port := fmt.Sprint(20000 + rand.IntN(12000)) // below the range that outgoing connections use
-		c, err := startServer(programs, port)
+		c, err := startServer(programs, port, primary)
 		if err == nil {
 			return c, nil
 		}
@@ -139,10 +154,10 @@ func isFile(path string) bool {
 	return err == nil && info.Mode().IsRegular()
 }
 
-func startServer(programs, port string) (*Cluster, error) {
-	args := []string{"sh", "-c", serverScript, "sh", programs, port}
+func startServer(programs, port, primary string) (*Cluster, error) {
+	args := []string{"sh", "-c", serverScript, "sh", programs, port, primary}
 	if os.Geteuid() == 0 { // PostgreSQL refuses to run as root; its package made this user
-		args = append([]string{"su", "postgres", "-s", "/bin/sh", "-c", serverScript, "--", "sh"}, programs, port)
+		args = append([]string{"su", "postgres", "-s", "/bin/sh", "-c", serverScript, "--", "sh"}, programs, port, primary)
 	}
 	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Dir = "/"
