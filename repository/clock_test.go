@@ -66,6 +66,35 @@ func TestClocksThatAreOff(t *testing.T) {
 	}
 }
 
+// Clocks of processes never agree to the millisecond: what one has just written is no less known to another that is a little
+// behind, and no more either.
+func TestClocksThatAlmostAgree(t *testing.T) {
+	t.Parallel()
+	address := testdb.SQLite(t)
+	ahead, behind := throttles(t, openAt(t, address, always(time.Second))), throttles(t, openAt(t, address, always(0)))
+	for name, place := range map[string]repository.Place{
+		"window":  {Key: []byte("w"), Most: 2, Window: time.Hour},
+		"backoff": {Key: []byte("b"), Most: 2, Backoff: time.Minute, BackoffMax: time.Hour},
+	} {
+		take(t, ahead, place)
+		if wait := take(t, behind, place); wait != 0 {
+			t.Errorf("%s: a free place has to be waited for: %s", name, wait)
+		}
+		if wait := take(t, behind, place); wait <= 0 {
+			t.Errorf("%s: there are more places than two", name)
+		}
+	}
+	given := repository.Place{Key: []byte("g"), Most: 1, Backoff: time.Microsecond, BackoffMax: time.Hour}
+	take(t, ahead, given)
+	take(t, ahead, given) // so that it is full, with one less
+	if err := ahead.GiveBack(t.Context(), given.Key); err != nil {
+		t.Fatal(err)
+	}
+	if wait := take(t, behind, given); wait != 0 {
+		t.Errorf("a place that was given back: %s", wait)
+	}
+}
+
 // With SQLite the process's own clock counts. Where it was a day fast and is set right, nobody is locked out for that day.
 func TestClockSetBack(t *testing.T) {
 	t.Parallel()

@@ -152,15 +152,17 @@ func purge(db *gorm.DB) error {
 	return db.Where("key IN (?)", expired).Delete(&throttle{}).Error
 }
 
+// longAgo is before now by any clock.
+var longAgo = time.Unix(0, 0).UTC()
+
 // lockThrottles returns the rows of sorted keys, made where they were not there, and kept from others until the
 // transaction ends.
 func lockThrottles(tx *gorm.DB, keys [][]byte) ([]throttle, error) {
-	long := time.Unix(0, 0).UTC() // ago
 	values := make([]string, len(keys))
 	var arguments []any
 	for i, key := range keys {
 		values[i] = "(0, ?, ?, ?)" // GORM would make a list of the key's bytes where it stood first
-		arguments = append(arguments, key, long, long)
+		arguments = append(arguments, key, longAgo, longAgo)
 	}
 	var rows []throttle
 	err := tx.Raw("INSERT INTO throttles (count, key, until, expires_at) VALUES "+strings.Join(values, ", ")+
@@ -172,15 +174,16 @@ func lockThrottles(tx *gorm.DB, keys [][]byte) ([]throttle, error) {
 // wait is how long until there is a place.
 func (r throttle) wait(p Place, now time.Time) time.Duration {
 	switch {
-	case r.isOver(p, now):
+	case r.isOver(p, now), r.Count < p.Most:
 		return 0
 	case p.Backoff > 0:
 		return max(0, r.Until.Sub(now))
-	case r.Count >= p.Most:
-		return r.ExpiresAt.Sub(now)
 	}
-	return 0
+	return r.ExpiresAt.Sub(now)
 }
+
+// clockSkew is by how much the clocks of processes may differ that use one database.
+const clockSkew = time.Minute
 
 // isOver tells whether nothing counts any more of what is known: it has expired, or is from a time that the clock has since
 // been set back from.
@@ -189,7 +192,7 @@ func (r throttle) isOver(p Place, now time.Time) bool {
 	if p.Backoff > 0 {
 		longest = 2 * p.BackoffMax // the longest wait, and after it the time until it is forgotten
 	}
-	return !r.ExpiresAt.After(now) || r.ExpiresAt.After(now.Add(longest))
+	return !r.ExpiresAt.After(now) || r.ExpiresAt.After(now.Add(longest+clockSkew))
 }
 
 // take takes a place that there is.
@@ -221,7 +224,7 @@ func backoff(p Place, doublings int) time.Duration {
 func (t *Throttles) GiveBack(ctx context.Context, keys ...[]byte) error {
 	return t.db.do(ctx, "give a place back", func(db *gorm.DB) error {
 		return db.Model(&throttle{}).Where("key IN ? AND count > 0", keys).
-			Updates(map[string]any{"count": gorm.Expr("count - 1"), "until": db.NowFunc()}).Error
+			Updates(map[string]any{"count": gorm.Expr("count - 1"), "until": longAgo}).Error
 	})
 }
 
