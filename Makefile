@@ -11,7 +11,7 @@ LDFLAGS  = -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 BINARY   = rollbook
 
 .DEFAULT_GOAL = help
-.PHONY: help run build release test gen check gen-check vet lint deploy-lint contract-lint contract-breaking contract-release test-race fuzz fault screenshot npm sdk
+.PHONY: help run build release test test-long gen check gen-check vet lint deploy-lint contract-lint contract-breaking contract-release test-race fuzz fault screenshot npm sdk
 
 help: ## Show what there is to make.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,8 +29,11 @@ release: ## Build the files of a release, and their SHA-256 sums, into dist/.
 	  GOOS=linux GOARCH=$${file##*-} $(MAKE) build BINARY=dist/$$file || exit 1; done
 	cd dist && sha256sum $(RELEASED) > SHA256SUMS
 
-test: ## Run the tests; what this machine lacks is skipped and named.
-	CGO_ENABLED=0 go run $(GOTESTSUM) --format pkgname -- ./...
+test: ## Run the tests but for the longest; what this machine lacks is skipped and named.
+	CGO_ENABLED=0 go run $(GOTESTSUM) --format pkgname -- -short ./...
+
+test-long: ## Run the longest tests: load, faults, large imports, thousands of requests beside Django.
+	CGO_ENABLED=0 go run $(GOTESTSUM) --format pkgname -- -run '^TestLong' ./...
 
 GENERATE = go run github.com/oapi-codegen/oapi-codegen/v2/cmd/oapi-codegen -config gen/oapi-codegen.yaml \
              -o $(1)/rollbook.gen.go openapi.yaml && \
@@ -40,7 +43,7 @@ GENERATE = go run github.com/oapi-codegen/oapi-codegen/v2/cmd/oapi-codegen -conf
 gen: ## Generate gen/ from openapi.yaml.
 	$(call GENERATE,gen)
 
-check: gen-check vet lint deploy-lint contract-lint contract-breaking sdk test-race ## Check everything, as CI does.
+check: gen-check vet lint deploy-lint contract-lint contract-breaking sdk test-race test-long ## Check everything, as CI does.
 
 gen-check: # Whether gen/ is what openapi.yaml generates, and nothing else.
 	@fresh=$$(mktemp -d) && trap 'rm -rf "$$fresh"' EXIT && mkdir "$$fresh/client" && \
@@ -67,12 +70,12 @@ contract-release: ## Make openapi.yaml the contract that later ones may not brea
 	cp openapi.yaml test/contract/released.yaml
 
 # Not with the race detector: tests that build the program and drive it from outside, which has no detector in it.
-OUTSIDE = /test/(django|fault)
+OUTSIDE = /test/django
 
 test-race: npm # The tests with the race detector, and how much of the contract they exercise.
 	@notes=$$(mktemp -d) && trap 'rm -rf "$$notes"' EXIT && \
 	CONTRACT_COVERAGE=$$notes CI=true CGO_ENABLED=1 \
-	  go run $(GOTESTSUM) --format pkgname -- -race $$(go list ./... | grep -vE '$(OUTSIDE)$$') && \
+	  go run $(GOTESTSUM) --format pkgname -- -race -short $$(go list ./... | grep -vE '$(OUTSIDE)$$') && \
 	go run ./test/contract/coverage "$$notes"
 
 fuzz: ## Try CHECKS random requests (100000), and FUZZTIME (1m) on each fuzz target.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/rollbook/rollbook/repository"
+	"github.com/rollbook/rollbook/test/need"
 	"github.com/rollbook/rollbook/test/testdb"
 )
 
@@ -225,7 +226,8 @@ func TestCopyMissesRows(t *testing.T) {
 }
 
 // A copy takes longer than a call may, but no batch of it does.
-func TestCopyOutlivesCalls(t *testing.T) {
+func TestLongCopyOutlivesCalls(t *testing.T) {
+	need.Long(t)
 	t.Parallel()
 	from, to := testdb.SQLite(t), testdb.Postgres(t)
 	create(t, testdb.Open(t, from), newUser("richard"))

@@ -177,9 +177,9 @@ func (r throttle) wait(p Place, now time.Time) time.Duration {
 	case r.isOver(p, now), r.Count < p.Most:
 		return 0
 	case p.Backoff > 0:
-		return max(0, r.Until.Sub(now))
+		return min(max(0, r.Until.Sub(now)), p.BackoffMax)
 	}
-	return r.ExpiresAt.Sub(now)
+	return min(r.ExpiresAt.Sub(now), p.Window)
 }
 
 // clockSkew is by how much the clocks of processes may differ that use one database.

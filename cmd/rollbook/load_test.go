@@ -31,7 +31,7 @@ const (
 )
 
 // While a crowd logs in, or guesses and is throttled, memory stays flat and profiles can be read.
-func TestCrowdOfLogins(t *testing.T) {
+func TestLongCrowdOfLogins(t *testing.T) {
 	need.File(t, "/proc/self/status", "it tells the memory of a process")
 	for name, test := range map[string]struct {
 		throttle, typed string
@@ -103,7 +103,8 @@ var wrongLines = []string{
 }
 
 // A hundred thousand lines, of which some are wrong in every way, are imported in less than a minute, in little memory.
-func TestImportIsFast(t *testing.T) {
+func TestLongImport(t *testing.T) {
+	need.Long(t)
 	const students, most, mostMemory = 100_000, time.Minute, 150 << 20
 	for name, fresh := range map[string]func(testing.TB) string{"sqlite": testdb.SQLite, "postgres": testdb.Postgres} {
 		t.Run(name, func(t *testing.T) {

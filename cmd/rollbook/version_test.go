@@ -45,7 +45,8 @@ func TestVersionOfBuildsWithoutTheLinkers(t *testing.T) {
 const maxBinary = 40_000_000 // bytes
 
 // What `make build` makes is one file that needs nothing else of the machine it runs on.
-func TestShippedBinary(t *testing.T) {
+func TestLongShippedBinary(t *testing.T) {
+	need.Long(t)
 	t.Parallel()
 	if runtime.GOOS != "linux" {
 		need.Skip(t, "Linux, whose programs this is about")

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rollbook/rollbook/test/need"
 	"github.com/rollbook/rollbook/test/pasted"
 	"github.com/rollbook/rollbook/test/testdb"
 )
@@ -49,7 +50,8 @@ func importer(t testing.TB, program, folder, from, to string) *exec.Cmd {
 }
 
 // An import that is killed, again and again, and then run to its end, has taken everything over, once.
-func TestKilledMove(t *testing.T) {
+func TestLongKilledMove(t *testing.T) {
+	need.Long(t)
 	t.Parallel()
 	const users = 8000
 	python(t) // before it is built

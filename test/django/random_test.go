@@ -14,6 +14,7 @@ import (
 	"golang.org/x/text/unicode/norm"
 
 	"github.com/rollbook/rollbook/parity"
+	"github.com/rollbook/rollbook/test/need"
 	"github.com/rollbook/rollbook/test/testdb"
 	"github.com/rollbook/rollbook/test/testserver"
 )
@@ -26,7 +27,8 @@ const (
 
 // Random requests go to a real Django REST Framework and to Rollbook, with the same accounts and tokens. What is answered
 // otherwise must be for a reason that docs/differences.md lists.
-func TestRandomRequestsAreAnsweredAlike(t *testing.T) {
+func TestLongRandomRequestsAreAnsweredAlike(t *testing.T) {
+	need.Long(t)
 	t.Parallel()
 	from := djangoSQLite(t)
 	h := &house{T: t, service: newService(t, from, false), from: from, server: testserver.Start(t, testdb.SQLite(t))}

@@ -49,8 +49,8 @@ func dial(t *testing.T, p *testserver.Process, n int) (net.Conn, error) {
 
 // Clients that send a header, or a body, a byte at a time are cut off in the time that the server allows, and keep nobody from
 // being served.
-func TestSlowClients(t *testing.T) {
-	t.Parallel()
+func TestLongSlowClients(t *testing.T) {
+	begin(t)
 	p := start(t, testdb.SQLite(t))
 	const header, body = "GET /api/v1/users/me/ HTTP/1.1\r\nHost: x\r\nX-Slow: ", "POST /api-token-auth/ HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 60000\r\n\r\n"
 	for _, kind := range []struct {
@@ -104,8 +104,8 @@ func drip(conn net.Conn, begin string, limit time.Duration) time.Duration {
 }
 
 // Thousands of connections that do nothing cost little memory, and keep nobody from being served.
-func TestIdleConnections(t *testing.T) {
-	t.Parallel()
+func TestLongIdleConnections(t *testing.T) {
+	begin(t)
 	p := start(t, testdb.SQLite(t))
 	idle := amount(2_000, 8_000)
 	ended := make(chan struct{})

@@ -85,8 +85,8 @@ const recovery = 2 * time.Second // what is promised
 
 // While PostgreSQL is stopped, clients are told to come back and load balancers to turn away; once it answers again, all is as
 // before, without a restart.
-func TestDatabaseRestarts(t *testing.T) {
-	t.Parallel()
+func TestLongDatabaseRestarts(t *testing.T) {
+	begin(t)
 	cluster := testdb.NewCluster(t)
 	p := start(t, cluster.Address)
 	db, err := sql.Open("pgx", cluster.Address)
@@ -124,8 +124,8 @@ func TestDatabaseRestarts(t *testing.T) {
 }
 
 // A database that neither answers nor fails holds a request no longer than DB_TIMEOUT.
-func TestDatabaseHangs(t *testing.T) {
-	t.Parallel()
+func TestLongDatabaseHangs(t *testing.T) {
+	begin(t)
 	const timeout, most = time.Second, 1500 * time.Millisecond
 	line := testdb.NewLine(t, testdb.Postgres(t))
 	p := start(t, line.Address, "DB_TIMEOUT="+timeout.String(), "DB_CONNECTIONS=4")

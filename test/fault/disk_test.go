@@ -32,8 +32,8 @@ func smallDisk(t *testing.T, kib int) (folder string) {
 
 // While the disk of an SQLite file is full, what would write is 503 and what reads goes on. Once there is room, all is as before,
 // without a restart, and what was acknowledged is there.
-func TestDiskFull(t *testing.T) {
-	t.Parallel()
+func TestLongDiskFull(t *testing.T) {
+	begin(t)
 	folder := smallDisk(t, 4<<10)
 	p := start(t, "sqlite:"+filepath.Join(folder, "rollbook.db"))
 	_, token := p.Register("before")

@@ -34,8 +34,8 @@ func hostOf(address string) string {
 
 // When the primary is gone and its standby is promoted, an instance that was given both goes on at the new one, without a restart,
 // and with synchronous replication nothing that was acknowledged is lost.
-func TestFailover(t *testing.T) {
-	t.Parallel()
+func TestLongFailover(t *testing.T) {
+	begin(t)
 	primary := testdb.NewCluster(t)
 	standby := primary.Standby(t)
 	execute(t, primary.Address, "ALTER SYSTEM SET synchronous_standby_names = '*'", "SELECT pg_reload_conf()")

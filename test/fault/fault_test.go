@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rollbook/rollbook/test/need"
 	"github.com/rollbook/rollbook/test/testserver"
 )
 
@@ -28,6 +29,15 @@ func amount(short, long int) int {
 		return long
 	}
 	return short
+}
+
+// begin says that a test takes long. Where figures are wanted, each is alone.
+func begin(t *testing.T) {
+	t.Helper()
+	need.Long(t)
+	if !*full {
+		t.Parallel()
+	}
 }
 
 // figure tells one of those that docs/operating.md has.

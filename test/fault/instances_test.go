@@ -36,7 +36,8 @@ func account(t *testing.T, db *repository.DB, name string) repository.User {
 
 // Who registers at one instance is known at the other, and a token that is logged out at one is refused at the other with the
 // next request, in ten thousand trials, with both under load.
-func TestLoggedOutEverywhere(t *testing.T) {
+func TestLongLoggedOutEverywhere(t *testing.T) {
+	begin(t)
 	address := testdb.Postgres(t)
 	instances := []client{newClient(start(t, address).URL), newClient(start(t, address).URL)}
 	db := testdb.Open(t, address)
@@ -97,7 +98,8 @@ func registerAndUse(ctx context.Context, t *testing.T, instances []client, name 
 }
 
 // Four instances that start at once on an empty database all serve, and each migration was applied once.
-func TestMigrateAtOnce(t *testing.T) {
+func TestLongMigrateAtOnce(t *testing.T) {
+	begin(t)
 	const instances = 4
 	for range amount(2, 20) {
 		address := testdb.EmptyPostgres(t)
@@ -160,7 +162,8 @@ func balancer(t *testing.T, instances []string) string {
 }
 
 // One instance after the other is restarted behind a load balancer, as an upgrade does, and no client sees anything of it.
-func TestRollingRestart(t *testing.T) {
+func TestLongRollingRestart(t *testing.T) {
+	begin(t)
 	address := testdb.Postgres(t)
 	at := []string{pasted.FreeAddress(t), pasted.FreeAddress(t)}
 	var running []*testserver.Process

@@ -87,7 +87,8 @@ func (h *holder) verify(ctx context.Context, t *testing.T, server client) {
 
 // Every registration, change and logout that was acknowledged is there after the instance was killed at any moment, on both
 // databases, and the next instance starts at once.
-func TestKilledInstance(t *testing.T) {
+func TestLongKilledInstance(t *testing.T) {
+	begin(t)
 	testdb.Each(t, func(t *testing.T, address string) {
 		ctx, rounds, acknowledged := t.Context(), amount(3, 25), int64(0)
 		p := start(t, address)

@@ -36,3 +36,14 @@ func File(t testing.TB, path, how string) {
 		Skip(t, path+": "+how)
 	}
 }
+
+// Long marks a test that takes long, which `make test` leaves out and `make test-long` runs, by its name.
+func Long(t testing.TB) {
+	t.Helper()
+	if !strings.HasPrefix(t.Name(), "TestLong") {
+		t.Fatal("`make test-long` would not find it: its name must begin with TestLong")
+	}
+	if testing.Short() {
+		t.Skip("SKIPPED: takes long: `make test-long` runs it")
+	}
+}
