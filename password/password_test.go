@@ -140,3 +140,17 @@ func TestLoad(t *testing.T) {
 		t.Errorf("afterwards it is %+v", got)
 	}
 }
+
+// How many logins one slot has time for: each costs one hash.
+func BenchmarkVerify(b *testing.B) {
+	hasher := password.New(password.Options{Slots: 1})
+	encoded, err := hasher.Encode(b.Context(), "Correct-Horse-9")
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if ok, err := hasher.Verify(b.Context(), encoded, "Correct-Horse-9"); err != nil || !ok {
+			b.Fatal(ok, err)
+		}
+	}
+}

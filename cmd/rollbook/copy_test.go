@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"net/http"
+	"os"
 	"regexp"
 	"strings"
 	"syscall"
@@ -257,16 +258,39 @@ func BenchmarkCopy(b *testing.B) {
 	for name, fresh := range map[string]func(testing.TB) string{"postgres": testdb.Postgres, "sqlite": testdb.SQLite} {
 		b.Run(name, func(b *testing.B) {
 			for b.Loop() {
-				cmd := program(b, []string{"DATABASE_URL=" + source, "TO_DATABASE_URL=" + fresh(b)}, "copy")
+				target := fresh(b)
+				cmd := program(b, []string{"DATABASE_URL=" + source, "TO_DATABASE_URL=" + target}, "copy")
 				began := time.Now()
 				out, err := cmd.CombinedOutput()
 				if err != nil {
 					b.Fatalf("%v: %s", err, out)
 				}
 				used := cmd.ProcessState
-				b.Logf("%s, of which it has computed %s; %d MB", time.Since(began).Round(100*time.Millisecond),
-					(used.UserTime() + used.SystemTime()).Round(100*time.Millisecond), used.SysUsage().(*syscall.Rusage).Maxrss>>10)
+				b.Logf("%s, of which it has computed %s; %d MB; %d bytes of disk for an account with a token", time.Since(began).Round(100*time.Millisecond),
+					(used.UserTime() + used.SystemTime()).Round(100*time.Millisecond), used.SysUsage().(*syscall.Rusage).Maxrss>>10,
+					diskUsed(b, target)/accounts)
 			}
 		})
 	}
+}
+
+// diskUsed returns how large a database is, in bytes.
+func diskUsed(t testing.TB, address string) (bytes int64) {
+	t.Helper()
+	if path, ok := strings.CutPrefix(address, "sqlite:"); ok {
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info.Size()
+	}
+	db, err := sql.Open("pgx", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	if err := db.QueryRowContext(t.Context(), "SELECT pg_database_size(current_database())").Scan(&bytes); err != nil {
+		t.Fatal(err)
+	}
+	return bytes
 }

@@ -123,7 +123,7 @@ func TestLongImport(t *testing.T) {
 			}
 			took, usage := time.Since(began), cmd.ProcessState.SysUsage().(*syscall.Rusage)
 			peak := usage.Maxrss << 10
-			t.Logf("%d students in %s, %d MB", students, took, peak>>20)
+			t.Logf("%d students in %s, %d MB; %d bytes of disk each", students, took, peak>>20, diskUsed(t, address)/students)
 			if took > most || peak > mostMemory {
 				t.Errorf("%s and %d MB are too much", took, peak>>20)
 			}

@@ -43,7 +43,7 @@ func begin(t *testing.T) {
 // figure tells one of those that docs/operating.md has.
 func figure(t *testing.T, format string, args ...any) {
 	t.Helper()
-	t.Logf("figure: "+format, args...)
+	t.Logf("figure: %s: "+format, append([]any{t.Name()}, args...)...)
 }
 
 // rollbook is the program, built once.
