@@ -18,7 +18,21 @@ type clock struct {
 }
 
 // reading is what the two clocks showed at one moment.
-type reading struct{ database, local time.Time }
+type reading struct {
+	database, local time.Time
+	within          time.Duration // by how much the database's may be off
+}
+
+// driftShare is the part of the time that passes by which two clocks may drift apart, at the most: 200 parts in a million.
+const driftShare = 5000
+
+// improves tells whether a later reading is to be preferred: it is more exact, or shows that the database's clock is another now.
+func (r reading) improves(old reading) bool {
+	passed := r.local.Sub(old.local)
+	within := old.within + passed/driftShare
+	off := r.database.Sub(old.database.Add(passed)).Abs()
+	return r.within <= within || off > within+r.within
+}
 
 // now is the time in UTC, in microseconds as the databases keep it.
 func (c *clock) now() time.Time {
@@ -37,8 +51,11 @@ func (c *clock) ask(ctx context.Context, conn *pgx.Conn) error {
 		return fmt.Errorf("ask the time: %w", err)
 	}
 	after := c.local()
-	r.local = before.Add(after.Sub(before) / 2)
-	c.asked.Store(&r)
+	r.within = after.Sub(before) / 2 //nolint:mnd // the half
+	r.local = before.Add(r.within)
+	if old := c.asked.Load(); old == nil || r.improves(*old) {
+		c.asked.Store(&r)
+	}
 	return nil
 }
 

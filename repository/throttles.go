@@ -177,7 +177,7 @@ func (r throttle) wait(p Place, now time.Time) time.Duration {
 	case r.isOver(p, now), r.Count < p.Most:
 		return 0
 	case p.Backoff > 0:
-		return min(max(0, r.Until.Sub(now)), p.BackoffMax)
+		return min(max(0, r.Until.Sub(now)), backoff(p, r.Count-p.Most))
 	}
 	return min(r.ExpiresAt.Sub(now), p.Window)
 }
