@@ -2,6 +2,7 @@ package repository
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -13,8 +14,9 @@ import (
 // nobody out: PostgreSQL's, asked on each new connection and counted on from there. With SQLite, which has none, it is the
 // process's own.
 type clock struct {
-	local func() time.Time
-	asked atomic.Pointer[reading]
+	local   func() time.Time
+	timeout time.Duration // of the question
+	asked   atomic.Pointer[reading]
 }
 
 // reading is what the two clocks showed at one moment.
@@ -43,20 +45,28 @@ func (c *clock) now() time.Time {
 	return now.UTC().Truncate(time.Microsecond)
 }
 
-// ask reads the clock of PostgreSQL, which was halfway between question and answer.
+// ask reads the clock of PostgreSQL on a new connection, which it closes where there is no answer.
 func (c *clock) ask(ctx context.Context, conn *pgx.Conn) error {
-	var r reading
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	var now time.Time
 	before := c.local()
-	if err := conn.QueryRow(ctx, "SELECT clock_timestamp()").Scan(&r.database); err != nil {
-		return fmt.Errorf("ask the time: %w", err)
+	// In the protocol that needs one round trip, and works through any pooler.
+	if err := conn.QueryRow(ctx, "SELECT clock_timestamp()", pgx.QueryExecModeSimpleProtocol).Scan(&now); err != nil {
+		return errors.Join(fmt.Errorf("ask the time: %w", err), conn.Close(ctx))
 	}
-	after := c.local()
+	c.read(now, before, c.local())
+	return nil
+}
+
+// read takes note of what the database's clock showed halfway between two moments.
+func (c *clock) read(database, before, after time.Time) {
+	r := reading{database: database}
 	r.within = after.Sub(before) / 2 //nolint:mnd // the half
 	r.local = before.Add(r.within)
 	if old := c.asked.Load(); old == nil || r.improves(*old) {
 		c.asked.Store(&r)
 	}
-	return nil
 }
 
 // Now is the time that all processes of the database go by.

@@ -71,7 +71,7 @@ func TestClocksThatAreOff(t *testing.T) {
 func TestClocksThatAlmostAgree(t *testing.T) {
 	t.Parallel()
 	address := testdb.SQLite(t)
-	ahead, behind := throttles(t, openAt(t, address, always(time.Second))), throttles(t, openAt(t, address, always(0)))
+	ahead, behind := throttles(t, openAt(t, address, always(500*time.Millisecond))), throttles(t, openAt(t, address, always(0)))
 	for name, place := range map[string]repository.Place{
 		"window":  {Key: []byte("w"), Most: 2, Window: time.Hour},
 		"backoff": {Key: []byte("b"), Most: 2, Backoff: time.Minute, BackoffMax: time.Hour},

@@ -30,8 +30,8 @@ type TableCount struct {
 	Rows  int64
 }
 
-// Copy stores every row of a database in another, which must be migrated and hold no row, and returns how many there are of each
-// table. The rows are those of one moment; who writes to the source meanwhile is not kept waiting. It copies all or nothing:
+// Copy stores every row of a database in another, which must hold no row, and which it migrates, and returns how many there are of
+// each table. Both are as this release has them: what a newer one has added would be left out. The rows are those of one moment; who writes to the source meanwhile is not kept waiting. It copies all or nothing:
 // where there is an error the target is as it was, or the answer was lost that all is there, and another copy is refused. Each
 // batch of rows has the time that a call has; all of them, and counting them, have that of the context. Progress, where it is
 // not nil, is told how many of all rows are stored.
@@ -41,6 +41,9 @@ func Copy(ctx context.Context, from, to *DB, progress func(done, of int64)) ([]T
 	}
 	tables, err := copiedTables()
 	if err != nil {
+		return nil, err
+	}
+	if err := prepare(ctx, from, to, tables); err != nil {
 		return nil, err
 	}
 	read := from.gorm.WithContext(ctx).Begin(snapshot)
@@ -71,6 +74,42 @@ func Copy(ctx context.Context, from, to *DB, progress func(done, of int64)) ([]T
 		return nil, fmt.Errorf("copy to %s: %w", to.Name(), err)
 	}
 	return counts, nil
+}
+
+// prepare makes the target's tables as the source's are. A target that has accounts is left alone, be it older.
+func prepare(ctx context.Context, from, to *DB, tables []*schema.Schema) error {
+	at, known, err := from.Versions(ctx)
+	if err != nil {
+		return err
+	}
+	if at != known {
+		return fmt.Errorf("%s is at version %d, and this release knows %d: copy with the release that migrated it", from.Name(), at, known)
+	}
+	missing := func(table *schema.Schema) bool { return !to.gorm.WithContext(ctx).Migrator().HasTable(table.Table) }
+	counts, err := countRows(to.gorm.WithContext(ctx), slices.DeleteFunc(slices.Clone(tables), missing))
+	if err == nil {
+		err = wantEmpty(counts)
+	}
+	if err != nil {
+		return fmt.Errorf("copy to %s: %w; it was left as it was", to.Name(), to.named(err))
+	}
+	if _, err := to.Migrate(ctx); err != nil {
+		return err
+	}
+	at, known, err = to.Versions(ctx)
+	if err == nil && at != known {
+		return fmt.Errorf("%s is at version %d, and this release knows %d: name a fresh database", to.Name(), at, known)
+	}
+	return err
+}
+
+// wantEmpty refuses tables with rows.
+func wantEmpty(counts []TableCount) error {
+	if total(counts) == 0 {
+		return nil
+	}
+	full := slices.DeleteFunc(slices.Clone(counts), func(count TableCount) bool { return count.Rows == 0 })
+	return fmt.Errorf("it is not empty, but has %s: name a fresh database", listed(full))
 }
 
 // copiedTables are the tables as GORM sees them.
@@ -121,9 +160,8 @@ func (c *copying) all(ctx context.Context, tables []*schema.Schema) error {
 	if err != nil {
 		return err
 	}
-	if total(before) > 0 {
-		before = slices.DeleteFunc(before, func(count TableCount) bool { return count.Rows == 0 })
-		return fmt.Errorf("it is not empty, but has %s: name a fresh database", listed(before))
+	if err := wantEmpty(before); err != nil { // still
+		return err
 	}
 	for _, table := range tables {
 		if err := c.table(ctx, table); err != nil {

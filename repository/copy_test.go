@@ -125,11 +125,14 @@ func TestCopyRefuses(t *testing.T) {
 	for name, fresh := range map[string]func(testing.TB) string{"sqlite": testdb.SQLite, "postgres": testdb.Postgres} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			full, other, started, empty := fresh(t), fresh(t), fresh(t), fresh(t)
+			full, other, started, empty, newer := fresh(t), fresh(t), fresh(t), fresh(t), fresh(t)
 			for _, address := range []string{full, other} {
 				create(t, testdb.Open(t, address), newUser("richard"))
 			}
 			if _, err := testdb.Open(t, started).Throttles(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := openSQL(t, newer).ExecContext(t.Context(), "INSERT INTO goose_db_version (version_id, is_applied) VALUES (9999, true)"); err != nil {
 				t.Fatal(err)
 			}
 			for why, test := range map[string]struct{ from, to, want string }{
@@ -137,7 +140,9 @@ func TestCopyRefuses(t *testing.T) {
 				"one, spelled twice": {full, spelledOtherwise(t, full), "is the database to copy from: name another one"},
 				"it has accounts":    {full, other, "it is not empty, but has 1 users, 1 tokens: name a fresh database; it was left as it was"},
 				"it has a secret":    {full, started, "it is not empty, but has 1 secrets: name a fresh database; it was left as it was"},
-				"nothing to copy":    {empty, started, "is empty: there is nothing to copy"},
+				"nothing to copy":    {empty, fresh(t), "is empty: there is nothing to copy"},
+				"a newer source":     {newer, fresh(t), "copy with the release that migrated it"},
+				"a newer target":     {full, newer, "name a fresh database"},
 			} {
 				before := dump(t, test.to)
 				_, err := repository.Copy(t.Context(), testdb.Open(t, test.from), testdb.Open(t, test.to), nil)

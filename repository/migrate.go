@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io/fs"
+	"time"
 
 	"gorm.io/gorm"
 )
@@ -60,10 +61,19 @@ func (db *DB) Migrate(ctx context.Context) ([]string, error) {
 // Versions returns the version that the database is at, and the newest that this release knows. Where the database is at a
 // higher one, a newer release has migrated it.
 func (db *DB) Versions(ctx context.Context) (at, known int64, err error) {
+	var row struct {
+		At  int64
+		Now *time.Time
+	}
 	err = db.do(ctx, "version of the database", func(g *gorm.DB) error {
-		return g.Raw("SELECT max(version_id) FROM goose_db_version WHERE is_applied").Scan(&at).Error
+		before := db.dialect.clock.local()
+		err := g.Raw("SELECT max(version_id) AS at, " + db.dialect.now + " AS now FROM goose_db_version WHERE is_applied").Scan(&row).Error
+		if err == nil && row.Now != nil { // readiness is asked for often: the clock is never long unread
+			db.dialect.clock.read(*row.Now, before, db.dialect.clock.local())
+		}
+		return err
 	})
-	return at, db.newest, err
+	return row.At, db.newest, err
 }
 
 // Ready returns nil where the database answers and is migrated to at least the version that this release needs.

@@ -31,12 +31,15 @@ func openPostgres(address string, s Settings) (dialect, error) {
 	if err != nil {
 		return dialect{}, fmt.Errorf("read the database address: %w", err)
 	}
+	if config.ConnectTimeout == 0 { // so that there is time for the next host where one is silent
+		config.ConnectTimeout = s.Timeout / time.Duration(len(config.Fallbacks)+2)
+	}
 	// A lock in a table, since locks of a session are not safe through a pooler of transactions.
 	locker, err := lock.NewPostgresTableLocker(lock.WithTableLockTimeout(migrationPoll, migrationPolls))
 	if err != nil {
 		return dialect{}, fmt.Errorf("prepare the migration lock: %w", err)
 	}
-	clock := &clock{local: s.Now}
+	clock := &clock{local: s.Now, timeout: s.Timeout}
 	db := stdlib.OpenDB(*config, stdlib.OptionAfterConnect(clock.ask))
 	db.SetMaxOpenConns(s.Connections)
 	db.SetMaxIdleConns(s.Connections)
@@ -48,6 +51,7 @@ func openPostgres(address string, s Settings) (dialect, error) {
 		gorm:          postgres.New(postgres.Config{Conn: db}),
 		sql:           db,
 		clock:         clock,
+		now:           "clock_timestamp()",
 		goose:         goose.DialectPostgres,
 		migrations:    migrationsOf("postgres"),
 		options:       []goose.ProviderOption{goose.WithLocker(locker)},

@@ -15,6 +15,8 @@ import (
 	"github.com/pressly/goose/v3"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
 	"gorm.io/gorm"
 	"gorm.io/gorm/logger"
@@ -61,6 +63,7 @@ type dialect struct {
 	gorm       gorm.Dialector
 	sql        *sql.DB
 	clock      *clock
+	now        string // the time by a clock that all processes share, in SQL; NULL where it is theirs
 	goose      goose.Dialect
 	migrations fs.FS
 	options    []goose.ProviderOption
@@ -149,20 +152,29 @@ func (db *DB) Tokens(l Lifetimes) *Tokens { return &Tokens{db, l} }
 // The pause before a transaction is run again is random, up to firstPause at first and to twice as much each time.
 const firstPause, longestPause = 10 * time.Millisecond, 200 * time.Millisecond
 
+// endSpan ends the span of a call, and says whether it failed, but not of what: an error may hold values.
+func endSpan(span trace.Span, err error) {
+	if err != nil && !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrUsernameTaken) {
+		span.SetStatus(codes.Error, "")
+	}
+	span.End()
+}
+
 // tracerName names the spans of calls, which are made where the caller has one.
 const tracerName = "github.com/rollbook/rollbook/repository"
 
 // do runs f within the context and the timeout, and names the errors that callers tell apart. Where the database has
 // given f up in favour of another transaction, nothing of it has happened, and it is run again.
-func (db *DB) do(ctx context.Context, what string, f func(*gorm.DB) error) error {
+func (db *DB) do(ctx context.Context, what string, f func(*gorm.DB) error) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, db.timeout)
 	defer cancel()
 	if caller := trace.SpanFromContext(ctx); caller.IsRecording() {
 		var span trace.Span
-		ctx, span = caller.TracerProvider().Tracer(tracerName).Start(ctx, what, trace.WithSpanKind(trace.SpanKindClient))
-		defer span.End()
+		ctx, span = caller.TracerProvider().Tracer(tracerName).Start(ctx, what, trace.WithSpanKind(trace.SpanKindClient),
+			trace.WithAttributes(attribute.String("db.system.name", db.dialect.gorm.Name())))
+		defer func() { endSpan(span, err) }()
 	}
-	err := f(db.gorm.WithContext(ctx))
+	err = f(db.gorm.WithContext(ctx))
 	for most := firstPause; err != nil && db.dialect.gaveUp(err) && ctx.Err() == nil; most = min(2*most, longestPause) {
 		select {
 		case <-time.After(rand.N(most)): //nolint:gosec // when is no secret

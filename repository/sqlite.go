@@ -64,6 +64,7 @@ func openSQLite(address string, s Settings) (dialect, error) {
 		gorm:          sqliteDialector{gormsqlite.New(gormsqlite.Config{Conn: db})},
 		sql:           db,
 		clock:         &clock{local: s.Now},
+		now:           "NULL",
 		goose:         goose.DialectSQLite3,
 		migrations:    migrationsOf("sqlite"),
 		exclusively:   fileLock(path + ".lock"),

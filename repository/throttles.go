@@ -90,7 +90,7 @@ func (t *Throttles) Take(ctx context.Context, places ...Place) (wait time.Durati
 	err = t.db.do(ctx, "take a place", func(db *gorm.DB) error {
 		return db.Connection(func(db *gorm.DB) error { // one, so that nobody waits for a second one behind the crowd
 			var err error
-			wait, err = takeAll(db.Session(&gorm.Session{NewDB: true}), places, keys)
+			wait, err = t.takeAll(db.Session(&gorm.Session{NewDB: true}), places, keys)
 			return err
 		})
 	})
@@ -100,26 +100,19 @@ func (t *Throttles) Take(ctx context.Context, places ...Place) (wait time.Durati
 	return wait, err
 }
 
-func takeAll(db *gorm.DB, places []Place, keys [][]byte) (wait time.Duration, err error) {
+func (t *Throttles) takeAll(db *gorm.DB, places []Place, keys [][]byte) (wait time.Duration, err error) {
 	// A flood is turned away by looking, which writes nothing and keeps nobody waiting.
-	var seen []throttle
-	if err := db.Where("key IN ?", keys).Find(&seen).Error; err != nil {
+	rows, now, err := t.read(db, "SELECT *, %s AS now FROM throttles WHERE key IN ?", keys)
+	if err != nil {
 		return 0, err
 	}
-	if wait = longest(seen, places, db.NowFunc()); wait > 0 {
+	if wait = longest(rows, places, now); wait > 0 {
 		return wait, nil
 	}
-	if mathrand.IntN(purgeOneIn) == 0 { //nolint:gosec // when is no secret
-		if err := purge(db); err != nil {
-			return 0, err
-		}
-	}
 	err = db.Transaction(func(tx *gorm.DB) error {
-		rows, err := lockThrottles(tx, keys)
-		if err != nil {
+		if rows, now, err = t.lock(tx, keys); err != nil {
 			return err
 		}
-		now := tx.NowFunc()
 		if wait = longest(rows, places, now); wait > 0 {
 			return errFull
 		}
@@ -128,7 +121,29 @@ func takeAll(db *gorm.DB, places []Place, keys [][]byte) (wait time.Duration, er
 		}
 		return tx.Clauses(clause.OnConflict{UpdateAll: true}).Create(&rows).Error
 	})
+	if err == nil && mathrand.IntN(purgeOneIn) == 0 { //nolint:gosec // when is no secret
+		err = purge(db, now)
+	}
 	return wait, err
+}
+
+// read returns what a statement finds of queues, in the order of their keys, and the time by the clock that all processes share, which
+// the statement has a place for.
+func (t *Throttles) read(db *gorm.DB, statement string, arguments ...any) (rows []throttle, now time.Time, err error) {
+	var found []struct {
+		Row throttle `gorm:"embedded"`
+		Now *time.Time
+	}
+	err = db.Raw(fmt.Sprintf(statement, t.db.dialect.now), arguments...).Scan(&found).Error
+	now = db.NowFunc()
+	for _, row := range found {
+		rows = append(rows, row.Row)
+		if row.Now != nil {
+			now = row.Now.UTC()
+		}
+	}
+	slices.SortFunc(rows, func(a, b throttle) int { return bytes.Compare(a.Key, b.Key) })
+	return rows, now, err
 }
 
 // longest is how long until there is a place in every queue.
@@ -145,9 +160,9 @@ func longest(rows []throttle, places []Place, now time.Time) time.Duration {
 }
 
 // purge removes some of the queues that nobody waits in any more, and that nobody is about to enter.
-func purge(db *gorm.DB) error {
+func purge(db *gorm.DB, now time.Time) error {
 	const atOnce = 1000
-	expired := db.Model(&throttle{}).Select("key").Where("expires_at < ?", db.NowFunc()).Order("key").Limit(atOnce).
+	expired := db.Model(&throttle{}).Select("key").Where("expires_at < ?", now).Order("key").Limit(atOnce).
 		Clauses(clause.Locking{Strength: clause.LockingStrengthUpdate, Options: clause.LockingOptionsSkipLocked})
 	return db.Where("key IN (?)", expired).Delete(&throttle{}).Error
 }
@@ -155,20 +170,17 @@ func purge(db *gorm.DB) error {
 // longAgo is before now by any clock.
 var longAgo = time.Unix(0, 0).UTC()
 
-// lockThrottles returns the rows of sorted keys, made where they were not there, and kept from others until the
-// transaction ends.
-func lockThrottles(tx *gorm.DB, keys [][]byte) ([]throttle, error) {
+// lock returns the rows of sorted keys, made where they were not there, and kept from others until the transaction ends; and the
+// time, which was asked once they were.
+func (t *Throttles) lock(tx *gorm.DB, keys [][]byte) (rows []throttle, now time.Time, err error) {
 	values := make([]string, len(keys))
 	var arguments []any
 	for i, key := range keys {
 		values[i] = "(0, ?, ?, ?)" // GORM would make a list of the key's bytes where it stood first
 		arguments = append(arguments, key, longAgo, longAgo)
 	}
-	var rows []throttle
-	err := tx.Raw("INSERT INTO throttles (count, key, until, expires_at) VALUES "+strings.Join(values, ", ")+
-		" ON CONFLICT (key) DO UPDATE SET count = throttles.count RETURNING *", arguments...).Scan(&rows).Error
-	slices.SortFunc(rows, func(a, b throttle) int { return bytes.Compare(a.Key, b.Key) })
-	return rows, err
+	return t.read(tx, "INSERT INTO throttles (count, key, until, expires_at) VALUES "+strings.Join(values, ", ")+
+		" ON CONFLICT (key) DO UPDATE SET count = throttles.count RETURNING *, %s AS now", arguments...)
 }
 
 // wait is how long until there is a place.
@@ -177,22 +189,30 @@ func (r throttle) wait(p Place, now time.Time) time.Duration {
 	case r.isOver(p, now), r.Count < p.Most:
 		return 0
 	case p.Backoff > 0:
-		return min(max(0, r.Until.Sub(now)), backoff(p, r.Count-p.Most))
+		return min(max(0, r.Until.Sub(now)), r.pause(p))
 	}
 	return min(r.ExpiresAt.Sub(now), p.Window)
 }
 
-// clockSkew is by how much the clocks of processes may differ that use one database.
-const clockSkew = time.Minute
+// clockStep is by how much the clock may be set back without anything being forgotten for it.
+const clockStep = time.Second
 
 // isOver tells whether nothing counts any more of what is known: it has expired, or is from a time that the clock has since
 // been set back from.
 func (r throttle) isOver(p Place, now time.Time) bool {
-	longest := p.Window
+	until := now.Add(p.Window)
 	if p.Backoff > 0 {
-		longest = 2 * p.BackoffMax // the longest wait, and after it the time until it is forgotten
+		until = now.Add(p.BackoffMax + r.pause(p))
 	}
-	return !r.ExpiresAt.After(now) || r.ExpiresAt.After(now.Add(longest+clockSkew))
+	return !r.ExpiresAt.After(now) || r.ExpiresAt.After(until.Add(clockStep))
+}
+
+// pause is how long the next attempt has to wait from the last one on, by their number.
+func (r throttle) pause(p Place) time.Duration {
+	if over := r.Count - p.Most; over >= 0 {
+		return backoff(p, over)
+	}
+	return 0
 }
 
 // take takes a place that there is.
@@ -202,13 +222,10 @@ func (r *throttle) take(p Place, now time.Time) {
 	}
 	r.Count++
 	r.Until = now
-	if p.Backoff == 0 {
-		return
+	if p.Backoff > 0 {
+		r.Until = now.Add(r.pause(p))
+		r.ExpiresAt = r.Until.Add(p.BackoffMax)
 	}
-	if over := r.Count - p.Most; over >= 0 {
-		r.Until = now.Add(backoff(p, over))
-	}
-	r.ExpiresAt = r.Until.Add(p.BackoffMax)
 }
 
 // backoff is p.Backoff doubled so many times, and at most p.BackoffMax.

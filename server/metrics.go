@@ -59,7 +59,7 @@ func newMetrics(to prometheus.Registerer, c Config) *metrics {
 	hashing("rollbook_hashing_slots_in_use", "How many passwords are being hashed.", func(l password.Load) int { return l.InUse })
 	hashing("rollbook_hashing_queue_length", "How many requests wait for their turn to hash a password.", func(l password.Load) int { return l.Waiting })
 	register.NewCounterFunc(prometheus.CounterOpts{
-		Name: "rollbook_hashing_refused_total", Help: "How many requests were answered 503 because their turn to hash a password did not come in time.",
+		Name: "rollbook_hashing_refused_total", Help: "How often a turn to hash a password did not come in time.",
 	}, func() float64 { return float64(c.Hasher.Load().Refused) })
 	if to != nil {
 		to.MustRegister(c.DB.Metrics())

@@ -1,7 +1,9 @@
 package server
 
 import (
+	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -40,12 +42,13 @@ func (s *Server) watch(next echo.HandlerFunc) echo.HandlerFunc {
 		operation := s.operationOf(c)
 		s.describe(c, operation)
 		gone := c.Request().Context().Err() != nil // the client has hung up, which is its right
-		switch {
-		case gone:
+		if gone {
 			attrs = append(attrs, slog.Bool("client_gone", gone))
-			if err != nil {
-				status = statusHungUp
-			}
+		}
+		switch {
+		case gone && errors.Is(err, context.Canceled):
+			status = statusHungUp
+		case errors.Is(err, errEnding): // as it is meant to
 		case err != nil && status >= http.StatusInternalServerError:
 			level = slog.LevelError
 			attrs = append(attrs, slog.Any("error", err))

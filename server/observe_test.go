@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 
@@ -144,6 +145,11 @@ func TestHungUpIsNoFailure(t *testing.T) {
 	if got := values(t, registry); got["rollbook_http_request_duration_seconds{getReadiness,499}"] != 1 {
 		t.Errorf("it is counted as %v", got)
 	}
+	// What was wrong with the request is that all the same.
+	s.Handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, http.MethodGet, "/api/v1/users/me/", nil))
+	if got := values(t, registry); got["rollbook_http_request_duration_seconds{getCurrentUser,401}"] != 1 {
+		t.Errorf("it is counted as %v", got)
+	}
 }
 
 // traced serves with spans, and returns where they end up.
@@ -184,6 +190,14 @@ func TestTraces(t *testing.T) {
 	for _, span := range spans.Ended() {
 		if span.Name() == "hash a password" && span.Parent().SpanID() != register.SpanContext().SpanID() {
 			t.Error("hashing is no part of the request")
+		}
+	}
+	ctx, hangUp := context.WithCancel(t.Context())
+	hangUp()
+	s.Handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, http.MethodGet, "/readyz", nil))
+	for _, span := range spans.Ended() {
+		if failed := span.Status().Code == codes.Error; failed != (span.Name() == "version of the database" || span.Name() == "getReadiness") {
+			t.Errorf("%s failed: %t", span.Name(), failed)
 		}
 	}
 	if id := register.SpanContext().TraceID().String(); !strings.Contains(s.Log.String(), "trace_id="+id) {

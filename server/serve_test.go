@@ -178,7 +178,8 @@ func TestShutdownAnswersWhatIsUnderWay(t *testing.T) {
 func TestEndingIsTold(t *testing.T) {
 	t.Parallel()
 	const delay = time.Second
-	address, stop := serveOn(t, testserver.Start(t, testdb.SQLite(t)).Handler, delay)
+	s := testserver.Start(t, testdb.SQLite(t))
+	address, stop := serveOn(t, s.Handler, delay)
 	ask := func(path string) (status int, closes bool) {
 		t.Helper()
 		resp, err := testserver.Client(t).Get("http://" + address + path)
@@ -204,5 +205,8 @@ func TestEndingIsTold(t *testing.T) {
 	}
 	if err := <-ended; err != nil || time.Since(told) < delay {
 		t.Errorf("it ended after %s: %v", time.Since(told), err)
+	}
+	if strings.Contains(s.Log.String(), "level=ERROR") {
+		t.Errorf("it is called an error: %s", s.Log)
 	}
 }

@@ -33,7 +33,8 @@ type Config struct {
 	Closed          string                // why nobody can register, and where accounts come from; empty while registration is open
 	OwnProfilesOnly bool                  // another's profile is 404
 	Origins         []string              // of the pages whose scripts may call, as in https://example.org, or * for all; none by default
-	// Metrics is where the metrics are registered, those of the database and the hasher included; nowhere by default.
+	// Metrics is where the metrics are registered, those of the database and the hasher included; nowhere by default. It can
+	// have those of one server only: New panics for a second one.
 	Metrics prometheus.Registerer
 	// Traces makes the spans of requests; none are made by default.
 	Traces trace.TracerProvider

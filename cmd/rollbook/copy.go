@@ -15,9 +15,8 @@ type copyCmd struct {
 
 // Run copies one database to another, and tells what it copied once all of it is there.
 func (c copyCmd) Run(ctx context.Context, o output) error {
-	target := database{DatabaseURL: c.To, Pool: c.Pool}
 	return c.with(ctx, func(from *repository.DB) error {
-		to, _, err := target.open(ctx)
+		to, err := repository.Open(ctx, c.To, c.Pool.settings())
 		if err != nil {
 			return fmt.Errorf("the database to copy to: %w", err)
 		}

@@ -32,6 +32,7 @@ const (
 
 // While a crowd logs in, or guesses and is throttled, memory stays flat and profiles can be read.
 func TestLongCrowdOfLogins(t *testing.T) {
+	need.Long(t)
 	need.File(t, "/proc/self/status", "it tells the memory of a process")
 	for name, test := range map[string]struct {
 		throttle, typed string

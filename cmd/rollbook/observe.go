@@ -7,10 +7,12 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"strings"
 	"time"
 
+	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promauto"
@@ -45,13 +47,17 @@ func serveMetrics(ctx context.Context, listener net.Listener, from prometheus.Ga
 // flushTime is how long the last spans may take to be sent when the server ends.
 const flushTime = 5 * time.Second
 
+// longestAttribute bounds, in characters, what clients can put into a span: the names of their programs, and of this host.
+const longestAttribute = 256
+
 // startTracing returns what makes spans and sends them by OTLP over HTTP, which is nil where the environment does not ask for
 // that, and what sends the last of them. Everything about it is set by the standard variables:
 // https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/.
-func startTracing(ctx context.Context, log *slog.Logger) (spans trace.TracerProvider, end func() error, err error) {
+func startTracing(ctx context.Context, log *slog.Logger) (spans trace.TracerProvider, flush func(), err error) {
 	if wanted, err := tracingWanted(os.Getenv); err != nil || !wanted {
-		return nil, func() error { return nil }, err
+		return nil, func() {}, err
 	}
+	otel.SetLogger(logr.Discard()) // it would print the headers that it cannot read, which may hold a key
 	exporter, err := otlptracehttp.New(ctx)
 	if err != nil {
 		return nil, nil, fmt.Errorf("start tracing: %w", err)
@@ -65,11 +71,17 @@ func startTracing(ctx context.Context, log *slog.Logger) (spans trace.TracerProv
 		return nil, nil, fmt.Errorf("start tracing: %w", err)
 	}
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { log.Warn("tracing", slog.Any("error", err)) }))
-	provider := sdktrace.NewTracerProvider(sdktrace.WithBatcher(exporter), sdktrace.WithResource(about))
-	return provider, func() error {
+	limits := sdktrace.NewSpanLimits()
+	if limits.AttributeValueLengthLimit < 0 { // which OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT may set
+		limits.AttributeValueLengthLimit = longestAttribute
+	}
+	provider := sdktrace.NewTracerProvider(sdktrace.WithBatcher(exporter), sdktrace.WithResource(about), sdktrace.WithRawSpanLimits(limits))
+	return provider, func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTime)
 		defer cancel()
-		return provider.Shutdown(ctx)
+		if err := provider.Shutdown(ctx); err != nil {
+			log.Warn("the last traces were not sent", slog.Any("error", err))
+		}
 	}, nil
 }
 
@@ -89,6 +101,19 @@ func tracingWanted(env func(string) string) (bool, error) {
 	}
 	if protocol != "" && protocol != "http/protobuf" {
 		return false, errors.New("OTEL_EXPORTER_OTLP_PROTOCOL: traces are sent by http/protobuf only, usually to port 4318")
+	}
+	for _, name := range []string{"OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"} {
+		if u, err := url.Parse(env(name)); env(name) != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
+			return false, fmt.Errorf("%s must be as in http://HOST:4318", name)
+		}
+	}
+	for _, name := range []string{"OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"} {
+		for header := range strings.SplitSeq(env(name), ",") {
+			key, value, found := strings.Cut(header, "=")
+			if _, err := url.PathUnescape(value); env(name) != "" && (!found || strings.TrimSpace(key) == "" || err != nil) {
+				return false, fmt.Errorf("%s must be as in NAME=VALUE,NAME=VALUE, each value escaped as in a URL", name)
+			}
+		}
 	}
 	return true, nil
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -53,6 +54,24 @@ func TestMetricsAddress(t *testing.T) {
 	}
 	if _, stderr, code := invoke(t, testdb.SQLite(t), "", "serve", "--addr=127.0.0.1:0", "--metrics-addr="+strings.TrimPrefix(p.URL, "http://")); code != 1 || !strings.Contains(stderr, "address already in use") {
 		t.Errorf("a taken address: %d %s", code, stderr)
+	}
+}
+
+// What happens while the server ends can be seen.
+func TestMetricsToTheEnd(t *testing.T) {
+	t.Parallel()
+	p := start(t, testdb.SQLite(t), "METRICS_ADDR=127.0.0.1:0", "SHUTDOWN_DELAY=1s")
+	if err := p.Cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	for status, _ := get(t, p.URL+"/readyz"); status != 503; status, _ = get(t, p.URL+"/readyz") {
+		time.Sleep(5 * time.Millisecond)
+	}
+	if _, text := get(t, p.Metrics); !strings.Contains(text, `{operation="getReadiness",status="503"}`) {
+		t.Errorf("it is not to be seen: %s", text)
+	}
+	if err := p.Cmd.Wait(); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -193,6 +212,28 @@ func TestCollectorAway(t *testing.T) {
 	}
 }
 
+// A collector that says nothing keeps the server from ending for a while, and is no reason to call that a failure.
+func TestSilentCollector(t *testing.T) {
+	t.Parallel()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() }) // it takes connections and never answers
+	p := start(t, testdb.SQLite(t), "OTEL_EXPORTER_OTLP_ENDPOINT=http://"+listener.Addr().String())
+	p.Register("richard")
+	told := time.Now()
+	if err := p.Cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Cmd.Wait(); err != nil || time.Since(told) > 2*flushTime {
+		t.Errorf("after %s: %v", time.Since(told), err)
+	}
+	if !strings.Contains(p.Log.String(), "the last traces were not sent") {
+		t.Errorf("the log does not say so: %s", p.Log)
+	}
+}
+
 func TestTracingWanted(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -210,10 +251,18 @@ func TestTracingWanted(t *testing.T) {
 		{map[string]string{"OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, false, "http/protobuf only"},
 		{map[string]string{"OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/json"}, false, "http/protobuf only"},
 		{map[string]string{"OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"}, true, ""},
+		{map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "10.0.0.5:4318"}, false, "must be as in http://HOST:4318"},
+		{map[string]string{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "https://"}, false, "must be as in http://HOST:4318"},
+		{map[string]string{"OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_HEADERS": "a=b,Authorization=Bearer%20x=="}, true, ""},
+		{map[string]string{"OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_HEADERS": "Authorization: sesame"}, false, "NAME=VALUE"},
+		{map[string]string{"OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_TRACES_HEADERS": "a=b,key=sesame%zz"}, false, "NAME=VALUE"},
 	} {
 		wanted, err := tracingWanted(func(name string) string { return test.env[name] })
 		if wanted != test.wanted || (err == nil) != (test.err == "") || err != nil && !strings.Contains(err.Error(), test.err) {
 			t.Errorf("%v: %t, %v", test.env, wanted, err)
+		}
+		if err != nil && strings.Contains(err.Error(), "sesame") {
+			t.Errorf("the error holds a key: %v", err)
 		}
 	}
 }

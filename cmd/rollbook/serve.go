@@ -38,7 +38,7 @@ func (s serve) Run(ctx context.Context, o output) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, flush()) }()
+	defer flush()
 	metrics := newMetrics()
 	handler, err := server.New(server.Config{
 		DB:              db,
@@ -72,21 +72,24 @@ func (s serve) serve(ctx context.Context, handler http.Handler, metrics promethe
 	said := fmt.Sprintf("Rollbook %s\n  API       %s/api/v1/\n  docs      %s/docs/\n", version, base, base)
 	timeouts := server.DefaultTimeouts
 	timeouts.Delay = s.ShutdownDelay
-	serving, ctx := errgroup.WithContext(ctx)
-	answers := []func() error{func() error { return server.Serve(ctx, listener, handler, timeouts, o.log) }}
+	var metricsListener net.Listener
 	if s.MetricsAddr != "" {
-		listener, err := listen(ctx, s.MetricsAddr)
-		if err != nil {
+		if metricsListener, err = listen(ctx, s.MetricsAddr); err != nil {
 			return err
 		}
-		said += fmt.Sprintf("  metrics   http://%s/metrics\n", reachable(listener.Addr()))
-		answers = append(answers, func() error { return serveMetrics(ctx, listener, metrics, o.log) })
+		said += fmt.Sprintf("  metrics   http://%s/metrics\n", reachable(metricsListener.Addr()))
 	}
 	if _, err := io.WriteString(o.out, said+about); err != nil {
 		return err
 	}
-	for _, answer := range answers {
-		serving.Go(answer)
+	serving, ctx := errgroup.WithContext(ctx)
+	answering, ended := context.WithCancel(context.WithoutCancel(ctx)) // the metrics can be read to the end
+	serving.Go(func() error {
+		defer ended()
+		return server.Serve(ctx, listener, handler, timeouts, o.log)
+	})
+	if metricsListener != nil {
+		serving.Go(func() error { return serveMetrics(answering, metricsListener, metrics, o.log) })
 	}
 	return serving.Wait()
 }

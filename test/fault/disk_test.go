@@ -36,7 +36,8 @@ func TestLongDiskFull(t *testing.T) {
 	begin(t)
 	folder := smallDisk(t, 4<<10)
 	p := start(t, "sqlite:"+filepath.Join(folder, "rollbook.db"))
-	_, token := p.Register("before")
+	id, token := p.Register("before")
+	longAgo(t, filepath.Join(folder, "rollbook.db"))
 	filler := filepath.Join(folder, "filler")
 	fill(t, filler, 512<<10)
 	var acknowledged []string
@@ -57,13 +58,21 @@ func TestLongDiskFull(t *testing.T) {
 	if a := c.do(t.Context(), "GET", me, token, ""); a.status != 200 {
 		t.Errorf("read: %s", a)
 	}
+	// There may be room for a change: one that is acknowledged is kept.
+	changed := c.do(t.Context(), "PATCH", users+id+"/", token, `{"first_name":"x"}`)
+	if changed.status != 200 && (changed.status != 503 || changed.retryAfter == "") {
+		t.Errorf("change: %s", changed)
+	}
+	if a := c.do(t.Context(), "GET", me, token, ""); a.status != 200 || (a.text("first_name") == "x") != (changed.status == 200) {
+		t.Errorf("change: %s, and then %s", changed, a)
+	}
 	if err := os.Remove(filler); err != nil {
 		t.Fatal(err)
 	}
 	if a := c.do(t.Context(), "POST", users, "", credentials("after")); a.status != 201 {
 		t.Errorf("register once there is room: %s", a)
 	}
-	for _, token := range acknowledged {
+	for _, token := range append(acknowledged, token) {
 		if a := c.do(t.Context(), "GET", me, token, ""); a.status != 200 {
 			t.Errorf("an account that was acknowledged: %s", a)
 		}
@@ -73,6 +82,23 @@ func TestLongDiskFull(t *testing.T) {
 	}
 	figure(t, "disk full (SQLite): %d accounts were acknowledged before, all of them there; writes 503 meanwhile, reads served", len(acknowledged))
 	wantIntact(t, p, filepath.Join(folder, "rollbook.db"))
+}
+
+// longAgo makes each token one that was not used for so long that its next use is noted.
+func longAgo(t *testing.T, path string) {
+	t.Helper()
+	db, err := sql.Open("sqlite", path+"?_pragma=busy_timeout(5000)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	result, err := db.ExecContext(t.Context(), "UPDATE tokens SET last_used_at = '2020-01-01 00:00:00+00:00'")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err := result.RowsAffected(); n != 1 || err != nil {
+		t.Fatalf("%d tokens, %v", n, err)
+	}
 }
 
 // fill fills a disk with a file, but for so many bytes.

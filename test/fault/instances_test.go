@@ -44,6 +44,7 @@ func TestLongLoggedOutEverywhere(t *testing.T) {
 	trials, workers := amount(2_000, 10_000), 16
 	ctx, stop := context.WithCancel(t.Context())
 	var load sync.WaitGroup
+	t.Cleanup(func() { stop(); load.Wait() })
 	for n := range 4 { // signs in and reads at both until all trials are over
 		load.Go(func() { registerAndUse(ctx, t, instances, fmt.Sprint("load", n)) })
 	}
@@ -174,6 +175,7 @@ func TestLongRollingRestart(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	var requests, failed atomic.Int64
 	var load sync.WaitGroup
+	t.Cleanup(func() { stop(); load.Wait() })
 	for n := range 8 {
 		load.Go(func() {
 			for round := 0; ctx.Err() == nil; round++ {
@@ -197,7 +199,7 @@ func TestLongRollingRestart(t *testing.T) {
 				t.Errorf("told to end: %v", err)
 			}
 			running[i] = start(t, address, "ADDR="+addr, "SHUTDOWN_DELAY=2s", "TRUSTED_PROXIES=127.0.0.1/32")
-			within(t, 10*time.Second, "it is sent requests again", func() bool { return strings.Contains(running[i].Log.String(), "registered") })
+			within(t, 30*time.Second, "it is sent requests again", func() bool { return strings.Contains(running[i].Log.String(), "registered") })
 		}
 	}
 	stop()
@@ -206,6 +208,15 @@ func TestLongRollingRestart(t *testing.T) {
 	if requests.Load() < 100 {
 		t.Errorf("there were only %d requests", requests.Load())
 	}
+	for _, p := range running {
+		if err := p.Cmd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	within(t, 10*time.Second, "the balancer answers as the API does when there is no instance", func() bool {
+		a := front.do(t.Context(), "GET", me, "", "")
+		return a.status == 503 && a.retryAfter == "1" && a.text("detail") == "Service temporarily unavailable, try again later."
+	})
 }
 
 // live is what an account does in its life. Each request that is not answered as it should be is an error.

@@ -2,6 +2,7 @@ package fault_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -24,10 +25,13 @@ type holder struct {
 	done      *atomic.Int64 // how much was acknowledged to all
 }
 
+// gone tells whether the server, or its database, was away. Nothing is known then of what was asked for.
+func (a answer) gone() bool { return a.status == 0 || a.status == 503 }
+
 // work registers, changes its profile, signs in and out until the server is gone.
 func (h *holder) work(ctx context.Context) error {
 	made := h.do(ctx, "POST", users, "", credentials(h.name))
-	if made.status == 0 {
+	if made.gone() {
 		return nil
 	}
 	if made.status != 201 {
@@ -39,7 +43,7 @@ func (h *holder) work(ctx context.Context) error {
 		h.done.Add(1)
 		h.asked = fmt.Sprint("name ", n)
 		changed := h.do(ctx, "PATCH", users+h.id+"/", h.token, fmt.Sprintf(`{"first_name":%q}`, h.asked))
-		if changed.status == 0 {
+		if changed.gone() {
 			return nil
 		}
 		if changed.text("first_name") != h.asked {
@@ -50,12 +54,12 @@ func (h *holder) work(ctx context.Context) error {
 			continue
 		}
 		signedIn := h.do(ctx, "POST", login, "", credentials(h.name))
-		if signedIn.status == 0 {
+		if signedIn.gone() {
 			return nil
 		}
 		token := signedIn.text("token")
 		out := h.do(ctx, "POST", logout, token, "")
-		if out.status == 0 {
+		if out.gone() {
 			return nil
 		}
 		if out.status != 204 {
@@ -85,6 +89,24 @@ func (h *holder) verify(ctx context.Context, t *testing.T, server client) {
 	}
 }
 
+// hold has clients work until the server is gone, which wait waits for.
+func hold(t *testing.T, base, name string) (holders []*holder, done *atomic.Int64, wait func()) {
+	done = &atomic.Int64{}
+	var wg sync.WaitGroup
+	failed := make([]error, 8)
+	for n := range failed {
+		h := &holder{client: newClient(base), name: fmt.Sprint(name, n), done: done}
+		holders = append(holders, h)
+		wg.Go(func() { failed[n] = h.work(t.Context()) })
+	}
+	return holders, done, func() {
+		wg.Wait()
+		if err := errors.Join(failed...); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // Every registration, change and logout that was acknowledged is there after the instance was killed at any moment, on both
 // databases, and the next instance starts at once.
 func TestLongKilledInstance(t *testing.T) {
@@ -93,18 +115,7 @@ func TestLongKilledInstance(t *testing.T) {
 		ctx, rounds, acknowledged := t.Context(), amount(3, 25), int64(0)
 		p := start(t, address)
 		for round := range rounds {
-			var holders []*holder
-			var done atomic.Int64
-			var wg sync.WaitGroup
-			for n := range 8 {
-				h := &holder{client: newClient(p.URL), name: fmt.Sprintf("u%d.%d", round, n), done: &done}
-				holders = append(holders, h)
-				wg.Go(func() {
-					if err := h.work(ctx); err != nil {
-						t.Errorf("%s: %v", h.name, err)
-					}
-				})
-			}
+			holders, done, wait := hold(t, p.URL, fmt.Sprint("u", round, "."))
 			enough := 10 + rand.Int64N(90)
 			within(t, 30*time.Second, "the server acknowledges", func() bool { return done.Load() >= enough })
 			time.Sleep(rand.N(10 * time.Millisecond))
@@ -112,8 +123,12 @@ func TestLongKilledInstance(t *testing.T) {
 				t.Fatal(err)
 			}
 			_ = p.Cmd.Wait() // it was killed
-			wg.Wait()
+			wait()
+			began := time.Now()
 			p = start(t, address)
+			if took := time.Since(began); took > limit(recovery) {
+				t.Errorf("the next instance started after %s", took)
+			}
 			for _, h := range holders {
 				h.verify(ctx, t, newClient(p.URL))
 			}

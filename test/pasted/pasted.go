@@ -2,6 +2,8 @@
 package pasted
 
 import (
+	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -74,15 +76,21 @@ func Program(t testing.TB, source string) string {
 	return "PATH=" + folder + ":" + os.Getenv("PATH")
 }
 
-// FreeAddress is one that nobody listens on, for now.
+// FreeAddress is one that nobody listens on, for now. It is below the ports that outgoing connections use.
 func FreeAddress(t *testing.T) string {
 	t.Helper()
-	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	const tries, first, ports = 100, 20_000, 12_000
+	for range tries {
+		address := fmt.Sprint("127.0.0.1:", first+rand.IntN(ports))
+		listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", address)
+		if err != nil {
+			continue // somebody has it
+		}
+		if err := listener.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return address
 	}
-	if err := listener.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return listener.Addr().String()
+	t.Fatal("no port is free")
+	return ""
 }

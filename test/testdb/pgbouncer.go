@@ -65,10 +65,11 @@ max_client_conn = 200
 		t.Fatal(err)
 	}
 	through := fmt.Sprintf("postgres://%s@127.0.0.1:%s%s?sslmode=disable&default_query_exec_mode=exec", u.User.Username(), port, u.Path)
-	for deadline := time.Now().Add(startTimeout); !answers(through); time.Sleep(50 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("pgbouncer did not answer in time")
+	for deadline := time.Now().Add(startTimeout); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		if _, ok := clusterAt(through); ok {
+			return through
 		}
 	}
-	return through
+	t.Fatal("pgbouncer did not answer in time")
+	return ""
 }

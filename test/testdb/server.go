@@ -4,10 +4,11 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
+	mathrand "math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -29,7 +30,7 @@ const (
 
 // serverScript makes a cluster and runs it until its standard input ends, which happens when the test process does,
 // in whatever way. Until then it takes orders there: "kill SIGNAL" ends the server, "start" starts it again. $1 is the folder of
-// PostgreSQL's programs, $2 the port, $3 the address of the server that it is to be a standby of, or empty.
+// PostgreSQL's programs, $2 the port, $3 the address of the server that it is to be a standby of, or empty, $4 its name.
 const serverScript = `
 set -e
 dir=$(mktemp -d /tmp/rollbook-postgres.XXXXXX)
@@ -40,13 +41,15 @@ else
 	"$1/initdb" --pgdata="$dir/data" --username=postgres --auth=trust --encoding=UTF8 --no-locale --no-sync >/dev/null
 fi
 start() {
-	"$1/postgres" -D "$dir/data" -p "$2" -c listen_addresses=127.0.0.1 -c unix_socket_directories="$dir" \
+	"$1/postgres" -D "$dir/data" -p "$2" -c listen_addresses=127.0.0.1 -c unix_socket_directories="$dir" -c cluster_name="$4" \
 		-c fsync=off -c full_page_writes=off -c max_connections=400 -c log_min_messages=fatal &
 	server=$!
 }
 end() {
+	[ "$server" ] || return 0
 	kill "-$1" $server
 	wait $server || true
+	server=
 }
 start "$@"
 while read -r order signal; do
@@ -123,7 +126,7 @@ var privateServer = sync.OnceValues(func() (string, error) {
 func startAnywhere(programs, primary string) (*Cluster, error) {
 	var failures error
 	for range startTries {
-		port := fmt.Sprint(20000 + rand.IntN(12000)) // below the range that outgoing connections use
+		port := fmt.Sprint(20000 + mathrand.IntN(12000)) // below the range that outgoing connections use
 		c, err := startServer(programs, port, primary)
 		if err == nil {
 			return c, nil
@@ -155,9 +158,10 @@ func isFile(path string) bool {
 }
 
 func startServer(programs, port, primary string) (*Cluster, error) {
-	args := []string{"sh", "-c", serverScript, "sh", programs, port, primary}
+	name := rand.Text() // by which it is known from another that has the port already
+	args := []string{"sh", "-c", serverScript, "sh", programs, port, primary, name}
 	if os.Geteuid() == 0 { // PostgreSQL refuses to run as root; its package made this user
-		args = append([]string{"su", "postgres", "-s", "/bin/sh", "-c", serverScript, "--", "sh"}, programs, port, primary)
+		args = append([]string{"su", "postgres", "-s", "/bin/sh", "-c", serverScript, "--", "sh"}, programs, port, primary, name)
 	}
 	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Dir = "/"
@@ -184,19 +188,21 @@ func startServer(programs, port, primary string) (*Cluster, error) {
 			return nil, fmt.Errorf("PostgreSQL ended: %w: %s", err, stderr.String())
 		case <-time.After(50 * time.Millisecond):
 		}
-		if answers(address) {
+		if found, ok := clusterAt(address); ok && found == name {
 			return &Cluster{Address: address, orders: in, done: bufio.NewReader(out)}, nil
 		}
 	}
 	return nil, errors.Join(errors.New("PostgreSQL did not answer in time"), in.Close())
 }
 
-func answers(address string) bool {
+// clusterAt is the name of the server that answers at an address, if any does.
+func clusterAt(address string) (name string, answers bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	conn, err := pgx.Connect(ctx, address)
 	if err != nil {
-		return false
+		return "", false
 	}
-	return conn.Close(ctx) == nil
+	err = conn.QueryRow(ctx, "SHOW cluster_name").Scan(&name)
+	return name, errors.Join(err, conn.Close(ctx)) == nil
 }

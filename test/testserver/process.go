@@ -27,7 +27,9 @@ func Launch(t testing.TB, cmd *exec.Cmd) (wait func() *Process) {
 	t.Helper()
 	p := &Process{Server: &Server{Log: &Log{}, t: t, client: Client(t)}, Cmd: cmd}
 	t.Cleanup(func() { p.Secrets.Check(t, p.Log.String()) })
+	t.Cleanup(func() { _ = cmd.Wait() }) // it was killed with the test's context, or has ended before
 	cmd.Stderr = p.Log
+	endWithParent(cmd)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
