@@ -62,9 +62,11 @@ func knownSettings(t *testing.T, file string, variables []string) {
 // outlasts fails the test where the server would be killed with requests under way.
 func outlasts(t *testing.T, file, grace string) {
 	t.Helper()
+	const delay, flush, more = 5 * time.Second, 5 * time.Second, 5 * time.Second // SHUTDOWN_DELAY, the last traces, and some
+	want := server.DefaultTimeouts.Shutdown + delay + flush + more
 	d, err := time.ParseDuration(grace)
-	if err != nil || d <= server.DefaultTimeouts.Shutdown {
-		t.Errorf("%s gives it %q to end, %v; want more than %s", file, grace, err, server.DefaultTimeouts.Shutdown)
+	if err != nil || d < want {
+		t.Errorf("%s gives it %q to end, %v; want %s", file, grace, err, want)
 	}
 }
 
@@ -114,6 +116,9 @@ type compose struct {
 	Name     string
 	Services map[string]service
 	Volumes  map[string]any
+	Networks map[string]struct {
+		IPAM struct{ Config []struct{ Subnet, Gateway string } }
+	}
 }
 
 type service struct {
@@ -151,6 +156,9 @@ func TestCompose(t *testing.T) {
 		variables = append(variables, name)
 	}
 	knownSettings(t, "compose.yaml", variables)
+	if nets := file.Networks["default"].IPAM.Config; len(nets) != 1 || rollbook.Environment["TRUSTED_PROXIES"] != nets[0].Gateway+"/32" {
+		t.Errorf("all clients have the address of the gateway: it trusts %q, of %v", rollbook.Environment["TRUSTED_PROXIES"], nets)
+	}
 	const secret = "${POSTGRES_PASSWORD:?"
 	if !strings.HasPrefix(postgres.Environment["POSTGRES_PASSWORD"], secret) ||
 		!strings.HasPrefix(rollbook.Environment["DATABASE_URL"], "postgres://rollbook:"+secret) {

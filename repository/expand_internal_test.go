@@ -15,9 +15,9 @@ var contracting = map[string]bool{}
 
 var (
 	// takesAway is what a server of the release before may not be able to go on with.
-	takesAway = regexp.MustCompile(`(?i)\b(DROP\s+(TABLE|COLUMN)|RENAME|ADD\s+CONSTRAINT|CREATE\s+UNIQUE\s+INDEX|SET\s+NOT\s+NULL|ALTER\s+COLUMN\s+\w+\s+(SET\s+DATA\s+)?TYPE)\b`)
+	takesAway = regexp.MustCompile(`(?i)\b(DROP\s+(TABLE|COLUMN)|ALTER\s+TABLE\s+\w+\s+DROP|RENAME|ADD\s+(CONSTRAINT|CHECK|UNIQUE|FOREIGN|PRIMARY)|CREATE\s+UNIQUE\s+INDEX|SET\s+NOT\s+NULL|ALTER\s+COLUMN\s+\w+\s+(SET\s+DATA\s+)?TYPE)\b`)
 	// demands is a column that it would not write.
-	demands   = regexp.MustCompile(`(?i)\bADD\s+COLUMN\b[^;,]*\bNOT\s+NULL\b[^;,]*`)
+	demands   = regexp.MustCompile(`(?i)\bADD\s+(COLUMN\s+)?\w+\b[^;,]*\bNOT\s+NULL\b[^;,]*`)
 	byDefault = regexp.MustCompile(`(?i)\bDEFAULT\b`)
 )
 
@@ -66,7 +66,11 @@ func TestWhatMigrationsMayNotDo(t *testing.T) {
 		"ALTER TABLE users ADD COLUMN nickname text NOT NULL;":                           false,
 		"alter table users add column nickname text not null;":                           false,
 		"ALTER TABLE users\n    DROP COLUMN email;":                                      false,
-		"DROP TABLE codes;": false,
+		"DROP TABLE codes;":                                        false,
+		"ALTER TABLE users DROP email;":                            false,
+		"ALTER TABLE users ADD nickname text NOT NULL;":            false,
+		"ALTER TABLE users ADD CHECK (email <> '');":               false,
+		"ALTER TABLE users ADD UNIQUE (email);":                    false,
 		"ALTER TABLE users RENAME COLUMN email TO mail;":           false,
 		"ALTER TABLE tokens ALTER COLUMN expires_at SET NOT NULL;": false,
 		"ALTER TABLE users ALTER COLUMN email TYPE varchar(9);":    false,
