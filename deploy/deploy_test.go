@@ -117,7 +117,9 @@ type compose struct {
 	Services map[string]service
 	Volumes  map[string]any
 	Networks map[string]struct {
-		IPAM struct{ Config []struct{ Subnet, Gateway string } }
+		IPAM struct {
+			Config []struct{ Subnet, Gateway string }
+		}
 	}
 }
 
