@@ -48,11 +48,14 @@ func TestLongLoggedOutEverywhere(t *testing.T) {
 	for n := range 4 { // signs in and reads at both until all trials are over
 		load.Go(func() { registerAndUse(ctx, t, instances, fmt.Sprint("load", n)) })
 	}
+	var people []repository.User
+	for n := range workers {
+		people = append(people, account(t, db, fmt.Sprint("u", n)))
+	}
 	var stale, done atomic.Int64
 	var wg sync.WaitGroup
 	began := time.Now()
-	for n := range workers {
-		user := account(t, db, fmt.Sprint("u", n))
+	for _, user := range people {
 		wg.Go(func() {
 			for trial := range trials / workers {
 				token, key := repository.NewToken(user.ID, "")
