@@ -34,7 +34,7 @@ func take(t *testing.T, from *repository.Throttles, places ...repository.Place) 
 func TestPlacesWithinAWindow(t *testing.T) {
 	each(t, func(t *testing.T, db *repository.DB) {
 		queues := throttles(t, db)
-		const window = time.Second
+		const window = 3 * time.Second
 		place := repository.Place{Key: queues.Key("a"), Most: 3, Window: window}
 		other := repository.Place{Key: queues.Key("b"), Most: 5, Window: window}
 		for range 3 {
@@ -62,7 +62,7 @@ func TestPlacesWithinAWindow(t *testing.T) {
 func TestBackoffDoubles(t *testing.T) {
 	each(t, func(t *testing.T, db *repository.DB) {
 		queues := throttles(t, db)
-		const first, longest = 100 * time.Millisecond, 300 * time.Millisecond
+		const first, longest = 300 * time.Millisecond, 900 * time.Millisecond
 		place := repository.Place{Key: queues.Key("a"), Most: 2, Backoff: first, BackoffMax: longest}
 		var last time.Time // before the last place was taken
 		for range 2 {
@@ -72,7 +72,12 @@ func TestBackoffDoubles(t *testing.T) {
 			}
 		}
 		for i, most := range []time.Duration{first, 2 * first, longest, longest} {
+			before := time.Now()
 			wait := take(t, queues, place)
+			if wait == 0 && time.Since(last) >= most { // it has been waited for: the machine is slow
+				last = before
+				continue
+			}
 			if wait <= most-time.Since(last)-time.Millisecond || wait > most {
 				t.Errorf("wait %d is %s, want %s from %s ago on", i, wait, most, time.Since(last))
 			}
@@ -131,7 +136,7 @@ func givePlacesAtOnce(t *testing.T, address string) {
 func TestFailuresAreForgottenAfterTheLast(t *testing.T) {
 	each(t, func(t *testing.T, db *repository.DB) {
 		queues := throttles(t, db)
-		const longest = 600 * time.Millisecond
+		const longest = 1500 * time.Millisecond
 		place := repository.Place{Key: queues.Key("a"), Most: 3, Backoff: longest, BackoffMax: longest}
 		for i := range 3 { // the third comes later than the longest wait after the first
 			if wait := take(t, queues, place); wait != 0 {

@@ -93,7 +93,7 @@ func TestListOfTokens(t *testing.T) {
 func TestLifetimes(t *testing.T) {
 	each(t, func(t *testing.T, db *repository.DB) {
 		user, key := create(t, db, newUser("richard"))
-		const idle = 300 * time.Millisecond
+		const idle = 1200 * time.Millisecond
 		for name, test := range map[string]struct {
 			limits repository.Lifetimes
 			alive  bool
@@ -126,7 +126,7 @@ func TestOutlivedTokensAreRemoved(t *testing.T) {
 		forever := db.Tokens(repository.Lifetimes{})
 		user, old := create(t, db, newUser("richard"))
 		_, another := create(t, db, newUser("other"))
-		const age = 500 * time.Millisecond
+		const age = 2 * time.Second
 		time.Sleep(age)
 		_, young := signIn(t, db, user.ID, "")
 		for _, limits := range []repository.Lifetimes{{}, {Idle: time.Hour}, {Absolute: age}} {

@@ -143,7 +143,7 @@ func TestSuccessForgetsFailures(t *testing.T) {
 
 func TestBackoffEnds(t *testing.T) {
 	t.Parallel()
-	limits := server.Throttle{Failures: 1, Backoff: 300 * time.Millisecond, BackoffMax: time.Minute}
+	limits := server.Throttle{Failures: 1, Backoff: time.Second, BackoffMax: time.Minute}
 	s := throttled(t, testdb.SQLite(t), limits)
 	s.Register("richard")
 	want(t, try(s, "192.0.2.1", "richard", "wrong"), 400, "")
