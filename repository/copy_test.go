@@ -132,7 +132,7 @@ func TestCopyRefuses(t *testing.T) {
 			if _, err := testdb.Open(t, started).Throttles(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := openSQL(t, newer).ExecContext(t.Context(), "INSERT INTO goose_db_version (version_id, is_applied) VALUES (9999, true)"); err != nil {
+			if _, err := testdb.SQL(t, newer).ExecContext(t.Context(), "INSERT INTO goose_db_version (version_id, is_applied) VALUES (9999, true)"); err != nil {
 				t.Fatal(err)
 			}
 			for why, test := range map[string]struct{ from, to, want string }{
@@ -216,7 +216,7 @@ func TestCopyMissesRows(t *testing.T) {
 			source := testdb.Open(t, from)
 			user, _ := create(t, source, newUser("richard"))
 			invite(t, source, user.ID)
-			if _, err := openSQL(t, to).ExecContext(t.Context(), test.lose); err != nil {
+			if _, err := testdb.SQL(t, to).ExecContext(t.Context(), test.lose); err != nil {
 				t.Fatal(err)
 			}
 			_, err := repository.Copy(t.Context(), source, testdb.Open(t, to), nil)
@@ -246,7 +246,7 @@ func TestLongCopyOutlivesCalls(t *testing.T) {
 		return db
 	}
 	source, target := open(from), open(to)
-	held, err := openSQL(t, to).BeginTx(t.Context(), nil)
+	held, err := testdb.SQL(t, to).BeginTx(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

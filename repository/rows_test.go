@@ -1,7 +1,6 @@
 package repository_test
 
 import (
-	"database/sql"
 	"encoding/hex"
 	"fmt"
 	"slices"
@@ -63,21 +62,6 @@ func fill(t *testing.T, address string) *repository.DB {
 	return db
 }
 
-// openSQL opens the database at an address, past the package under test, until the test ends.
-func openSQL(t *testing.T, address string) *sql.DB {
-	t.Helper()
-	driver := "pgx"
-	if path, isFile := strings.CutPrefix(address, "sqlite:"); isFile {
-		driver, address = "sqlite", "file:"+path+"?_pragma=busy_timeout(5000)"
-	}
-	db, err := sql.Open(driver, address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = db.Close() })
-	return db
-}
-
 // columnsOf are the sorted columns of each table that migrations have made, as the database knows them.
 func columnsOf(t *testing.T, address string) map[string][]string {
 	t.Helper()
@@ -85,7 +69,7 @@ func columnsOf(t *testing.T, address string) map[string][]string {
 	if !strings.HasPrefix(address, "sqlite:") {
 		query = `SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = current_schema()`
 	}
-	rows, err := openSQL(t, address).QueryContext(t.Context(), query)
+	rows, err := testdb.SQL(t, address).QueryContext(t.Context(), query)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +96,7 @@ func columnsOf(t *testing.T, address string) map[string][]string {
 // dump is every value of every row, as the same text whichever the database, by table and sorted.
 func dump(t *testing.T, address string) map[string][]string {
 	t.Helper()
-	db, dumped := openSQL(t, address), map[string][]string{}
+	db, dumped := testdb.SQL(t, address), map[string][]string{}
 	for table, columns := range columnsOf(t, address) {
 		rows, err := db.QueryContext(t.Context(), "SELECT "+strings.Join(columns, ", ")+" FROM "+table)
 		if err != nil {

@@ -37,6 +37,8 @@ var allowed = map[string][]string{
 	"/test/pasted":            {"/test/need"},
 	"/test/django":            {},
 	"/test/fault":             {},
+	"/test/load":              {},
+	"/test/load/floor":        {},
 	"/test/testdb":            {"/repository", "/test/need"},
 	"/test/testserver":        {"/password", "/repository", "/server", "/test/contract", "/test/testdb"},
 }

@@ -18,7 +18,7 @@ import (
 // people stores so many accounts with a token each in an SQLite file.
 func people(t testing.TB, address string, many int) {
 	t.Helper()
-	db := openSQL(t, address)
+	db := testdb.SQL(t, address)
 	const id = `lower(hex(randomblob(4)) || '-' || hex(randomblob(2)) || '-4' || substr(hex(randomblob(2)), 2) || '-a' || substr(hex(randomblob(2)), 2) || '-' || hex(randomblob(6)))`
 	for _, statement := range []string{
 		`WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $1)
@@ -99,7 +99,7 @@ func TestKilledCopy(t *testing.T) {
 				killed(t, source, to, signal, reached)
 				release()
 				var left int
-				if err := openSQL(t, to).QueryRowContext(t.Context(), "SELECT count(*) FROM users").Scan(&left); err != nil || left != 0 {
+				if err := testdb.SQL(t, to).QueryRowContext(t.Context(), "SELECT count(*) FROM users").Scan(&left); err != nil || left != 0 {
 					t.Errorf("%s left %d accounts, %v", signal, left, err)
 				}
 			}
@@ -141,7 +141,7 @@ func killed(t *testing.T, from, to string, signal syscall.Signal, reached func()
 // holdSQLite keeps a copy from storing its first token, until it is released. It is reached where the file is locked.
 func holdSQLite(t *testing.T, address string) (reached func() bool, release func()) {
 	t.Helper()
-	db := openSQL(t, address)
+	db := testdb.SQL(t, address)
 	db.SetMaxOpenConns(1) // that of the pragma
 	do := func(statements ...string) {
 		t.Helper()
@@ -166,7 +166,7 @@ func holdSQLite(t *testing.T, address string) (reached func() bool, release func
 // holdPostgres keeps a copy from storing its first token, until it is released. It is reached where somebody waits for that.
 func holdPostgres(t *testing.T, address string) (reached func() bool, release func()) {
 	t.Helper()
-	db := openSQL(t, address)
+	db := testdb.SQL(t, address)
 	tx, err := db.BeginTx(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -188,21 +188,6 @@ func holdPostgres(t *testing.T, address string) (reached func() bool, release fu
 	}
 }
 
-// openSQL opens the database at an address, past the program, until the test ends.
-func openSQL(t testing.TB, address string) *sql.DB {
-	t.Helper()
-	driver := "pgx"
-	if path, isFile := strings.CutPrefix(address, "sqlite:"); isFile {
-		driver, address = "sqlite", "file:"+path+"?_pragma=busy_timeout(5000)"
-	}
-	db, err := sql.Open(driver, address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = db.Close() })
-	return db
-}
-
 // Times in SQLite are compared as text: they are stored in UTC, wherever the machine is.
 func TestCopiedTimesAreUTC(t *testing.T) {
 	t.Parallel()
@@ -213,7 +198,7 @@ func TestCopiedTimesAreUTC(t *testing.T) {
 		t.Fatalf("exit code %d, %s", code, stderr)
 	}
 	var created, expires string
-	err := openSQL(t, to).QueryRowContext(t.Context(), "SELECT created_at || '', expires_at || '' FROM users JOIN codes ON user_id = id").Scan(&created, &expires)
+	err := testdb.SQL(t, to).QueryRowContext(t.Context(), "SELECT created_at || '', expires_at || '' FROM users JOIN codes ON user_id = id").Scan(&created, &expires)
 	if err != nil || !strings.HasSuffix(created, "+00:00") || !strings.HasSuffix(expires, "+00:00") {
 		t.Errorf("stored %s and %s, %v", created, expires, err)
 	}

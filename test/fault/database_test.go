@@ -2,13 +2,10 @@ package fault_test
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"sync"
 	"testing"
 	"time"
-
-	_ "github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/rollbook/rollbook/test/testdb"
 	"github.com/rollbook/rollbook/test/testserver"
@@ -97,11 +94,7 @@ func TestLongDatabaseRestarts(t *testing.T) {
 	begin(t)
 	cluster := testdb.NewCluster(t)
 	p := start(t, cluster.Address)
-	db, err := sql.Open("pgx", cluster.Address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = db.Close() })
+	db := testdb.SQL(t, cluster.Address)
 	s := watch(t, p)
 	for _, signal := range []string{"INT", "QUIT"} {
 		s.usual(t, "before "+signal)

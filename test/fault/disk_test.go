@@ -1,7 +1,6 @@
 package fault_test
 
 import (
-	"database/sql"
 	"errors"
 	"fmt"
 	"io"
@@ -10,8 +9,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	_ "modernc.org/sqlite"
-
+	"github.com/rollbook/rollbook/test/testdb"
 	"github.com/rollbook/rollbook/test/testserver"
 )
 
@@ -87,12 +85,7 @@ func TestLongDiskFull(t *testing.T) {
 // longAgo makes each token one that was not used for so long that its next use is noted.
 func longAgo(t *testing.T, path string) {
 	t.Helper()
-	db, err := sql.Open("sqlite", path+"?_pragma=busy_timeout(5000)")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = db.Close() }()
-	result, err := db.ExecContext(t.Context(), "UPDATE tokens SET last_used_at = '2020-01-01 00:00:00+00:00'")
+	result, err := testdb.SQL(t, "sqlite:"+path).ExecContext(t.Context(), "UPDATE tokens SET last_used_at = '2020-01-01 00:00:00+00:00'")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,13 +117,8 @@ func wantIntact(t *testing.T, p *testserver.Process, path string) {
 		t.Fatal(err)
 	}
 	_ = p.Cmd.Wait() // it was killed
-	db, err := sql.Open("sqlite", path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = db.Close() }()
 	var state string
-	if err := db.QueryRowContext(t.Context(), "PRAGMA integrity_check").Scan(&state); err != nil || state != "ok" {
+	if err := testdb.SQL(t, "sqlite:"+path).QueryRowContext(t.Context(), "PRAGMA integrity_check").Scan(&state); err != nil || state != "ok" {
 		t.Errorf("%s: %s, %v", path, state, err)
 	}
 }

@@ -1,7 +1,6 @@
 package fault_test
 
 import (
-	"database/sql"
 	"strings"
 	"testing"
 	"time"
@@ -12,11 +11,7 @@ import (
 // execute runs statements at a database.
 func execute(t *testing.T, address string, statements ...string) {
 	t.Helper()
-	db, err := sql.Open("pgx", address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = db.Close() }()
+	db := testdb.SQL(t, address)
 	for _, statement := range statements {
 		if _, err := db.ExecContext(t.Context(), statement); err != nil {
 			t.Fatal(err)
@@ -69,11 +64,7 @@ func TestLongFailover(t *testing.T) {
 func synchronous(t *testing.T, primary *testdb.Cluster) {
 	t.Helper()
 	execute(t, primary.Address, "ALTER SYSTEM SET synchronous_standby_names = '*'", "SELECT pg_reload_conf()")
-	db, err := sql.Open("pgx", primary.Address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = db.Close() }()
+	db := testdb.SQL(t, primary.Address)
 	within(t, 10*time.Second, "replication is synchronous", func() bool {
 		var state string
 		err := db.QueryRowContext(t.Context(), "SELECT sync_state FROM pg_stat_replication").Scan(&state)

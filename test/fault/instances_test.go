@@ -2,7 +2,6 @@ package fault_test
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"os"
 	"os/exec"
@@ -117,17 +116,10 @@ func TestLongMigrateAtOnce(t *testing.T) {
 				t.Errorf("not ready: %d %s", a.Status, a.Text)
 			}
 		}
-		db, err := sql.Open("pgx", address)
-		if err != nil {
-			t.Fatal(err)
-		}
 		var most int
-		err = db.QueryRowContext(t.Context(), `SELECT max(n) FROM (SELECT count(*) AS n FROM goose_db_version GROUP BY version_id) AS applied`).Scan(&most)
+		err := testdb.SQL(t, address).QueryRowContext(t.Context(), `SELECT max(n) FROM (SELECT count(*) AS n FROM goose_db_version GROUP BY version_id) AS applied`).Scan(&most)
 		if err != nil || most != 1 {
 			t.Errorf("a migration was applied %d times, %v", most, err)
-		}
-		if err := db.Close(); err != nil {
-			t.Error(err)
 		}
 	}
 }

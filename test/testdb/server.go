@@ -30,7 +30,8 @@ const (
 
 // serverScript makes a cluster and runs it until its standard input ends, which happens when the test process does,
 // in whatever way. Until then it takes orders there: "kill SIGNAL" ends the server, "start" starts it again. $1 is the folder of
-// PostgreSQL's programs, $2 the port, $3 the address of the server that it is to be a standby of, or empty, $4 its name.
+// PostgreSQL's programs, $2 the port, $3 the address of the server that it is to be a standby of, or empty, $4 its name, $5 more
+// of its options.
 const serverScript = `
 set -e
 dir=$(mktemp -d /tmp/rollbook-postgres.XXXXXX)
@@ -42,7 +43,7 @@ else
 fi
 start() {
 	"$1/postgres" -D "$dir/data" -p "$2" -c listen_addresses=127.0.0.1 -c unix_socket_directories="$dir" -c cluster_name="$4" \
-		-c fsync=off -c full_page_writes=off -c max_connections=400 -c log_min_messages=fatal &
+		-c fsync=off -c full_page_writes=off -c max_connections=400 -c log_min_messages=fatal $5 &
 	server=$!
 }
 end() {
@@ -66,10 +67,10 @@ type Cluster struct {
 	done    *bufio.Reader
 }
 
-// NewCluster starts a PostgreSQL that a test can stop. Where there is none on the machine, the test is skipped.
-func NewCluster(t testing.TB) *Cluster {
+// NewCluster starts a PostgreSQL that a test can stop, with settings such as "fsync=on", which is off otherwise. Where there is none on the machine, the test is skipped.
+func NewCluster(t testing.TB, settings ...string) *Cluster {
 	t.Helper()
-	return newCluster(t, "")
+	return newCluster(t, "", settings...)
 }
 
 // Standby starts a PostgreSQL that follows this one.
@@ -78,13 +79,13 @@ func (c *Cluster) Standby(t testing.TB) *Cluster {
 	return newCluster(t, c.Address)
 }
 
-func newCluster(t testing.TB, primary string) *Cluster {
+func newCluster(t testing.TB, primary string, settings ...string) *Cluster {
 	t.Helper()
 	programs, err := findPrograms("initdb", "postgres", "pg_basebackup")
 	if err != nil {
 		need.Skip(t, err.Error())
 	}
-	c, err := startAnywhere(programs, primary)
+	c, err := startAnywhere(programs, primary, settings...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,11 +124,11 @@ var privateServer = sync.OnceValues(func() (string, error) {
 })
 
 // startAnywhere starts a server on a free port.
-func startAnywhere(programs, primary string) (*Cluster, error) {
+func startAnywhere(programs, primary string, settings ...string) (*Cluster, error) {
 	var failures error
 	for range startTries {
 		port := fmt.Sprint(20000 + mathrand.IntN(12000)) // below the range that outgoing connections use
-		c, err := startServer(programs, port, primary)
+		c, err := startServer(programs, port, primary, settings...)
 		if err == nil {
 			return c, nil
 		}
@@ -157,11 +158,15 @@ func isFile(path string) bool {
 	return err == nil && info.Mode().IsRegular()
 }
 
-func startServer(programs, port, primary string) (*Cluster, error) {
+func startServer(programs, port, primary string, settings ...string) (*Cluster, error) {
+	var more string
+	for _, setting := range settings {
+		more += " -c " + setting
+	}
 	name := rand.Text() // by which it is known from another that has the port already
-	args := []string{"sh", "-c", serverScript, "sh", programs, port, primary, name}
+	args := []string{"sh", "-c", serverScript, "sh", programs, port, primary, name, more}
 	if os.Geteuid() == 0 { // PostgreSQL refuses to run as root; its package made this user
-		args = append([]string{"su", "postgres", "-s", "/bin/sh", "-c", serverScript, "--", "sh"}, programs, port, primary, name)
+		args = append([]string{"su", "postgres", "-s", "/bin/sh", "-c", serverScript, "--", "sh"}, programs, port, primary, name, more)
 	}
 	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Dir = "/"

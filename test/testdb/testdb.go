@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -43,6 +44,21 @@ func Open(t testing.TB, address string) *repository.DB {
 			t.Error(err)
 		}
 	})
+	return db
+}
+
+// SQL opens the database at an address, past the program, until the test ends.
+func SQL(t testing.TB, address string) *sql.DB {
+	t.Helper()
+	driver := "pgx"
+	if path, isFile := strings.CutPrefix(address, "sqlite:"); isFile {
+		driver, address = "sqlite", "file:"+path+"?_pragma=busy_timeout(5000)"
+	}
+	db, err := sql.Open(driver, address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
 	return db
 }
 

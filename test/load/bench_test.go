@@ -1,0 +1,240 @@
+// Package load_test measures Rollbook beside a floor that does the same jobs with net/http and pgx alone. `make bench` runs it.
+package load_test
+
+import (
+	"bufio"
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/argon2"
+
+	"github.com/rollbook/rollbook/test/need"
+	"github.com/rollbook/rollbook/test/testdb"
+)
+
+var (
+	measure = flag.Bool("measure", false, "measure, which takes minutes")
+	rounds  = flag.Int("rounds", 3, "how often each measurement is made")
+	lasts   = flag.Duration("lasts", 4*time.Second, "how long one takes")
+)
+
+// subjects are what is measured, in turn.
+var subjects = []string{"Rollbook", "floor"}
+
+// job is one that both do.
+type job struct {
+	name, does string
+	target     float64 // Rollbook's requests a second at 32 connections, as a share of the floor's
+}
+
+var jobs = []job{
+	{"profile", "read one's profile", 0.85},
+	{"patch", "change it", 0.80},
+	{"login", "log in", 0.95},
+	{"register", "register", 0.95},
+}
+
+var connections = []int{1, 32, 256}
+
+// result is what wrk measured in one round.
+type result struct {
+	rate     float64 // requests a second
+	p50, p99 time.Duration
+}
+
+// TestBench prints a table of medians and ratios, and fails where a target is missed.
+func TestBench(t *testing.T) {
+	if !*measure {
+		t.Skip("SKIPPED: `make bench` measures")
+	}
+	wrk := need.Program(t, "wrk")
+	cluster := testdb.NewCluster(t, "fsync=on", "full_page_writes=on", "synchronous_commit=on", "shared_buffers=512MB")
+	at := map[string]string{"Rollbook": startRollbook(t, cluster.Address), "floor": startFloor(t, cluster.Address)}
+	accounts := fill(t, cluster.Address)
+	results := map[string][]result{} // by what, job and connections
+	n := 0
+	for range *rounds {
+		for _, j := range jobs {
+			for _, c := range connections {
+				for _, subject := range subjects {
+					n++
+					key := fmt.Sprint(subject, j.name, c)
+					results[key] = append(results[key], run(t, wrk, at[subject], accounts, j.name, c, fmt.Sprint("r", n, ".")))
+				}
+			}
+		}
+	}
+	report(t, results, hashRate())
+}
+
+// startRollbook starts the program as it is shipped, with its log in a file.
+func startRollbook(t *testing.T, address string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "rollbook")
+	build := exec.CommandContext(t.Context(), "make", "-C", "../..", "build", "BINARY="+path)
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	cmd := exec.CommandContext(t.Context(), path, "serve")
+	cmd.Env = []string{"DATABASE_URL=" + address, "ADDR=127.0.0.1:0", "LOGIN_THROTTLE=0", "REGISTER_THROTTLE=0", "HASH_WAIT=30s"}
+	return start(t, cmd)
+}
+
+func startFloor(t *testing.T, address string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "floor")
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", path, "./floor").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	cmd := exec.CommandContext(t.Context(), path)
+	cmd.Env = []string{"DATABASE_URL=" + address}
+	return start(t, cmd)
+}
+
+// said matches the address that a server says it is at.
+var said = regexp.MustCompile(`http://[\d.]+:\d+`)
+
+// start starts a server and returns the first address that it says.
+func start(t *testing.T, cmd *exec.Cmd) string {
+	t.Helper()
+	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stderr = log
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Wait(); _ = log.Close() }) // it was killed with the test's context
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		if url := said.FindString(lines.Text()); url != "" {
+			return url
+		}
+	}
+	t.Fatalf("%s ended without saying where it serves", cmd.Path)
+	return ""
+}
+
+// fill makes accounts that have a token each and one password, and returns the file of them that jobs.lua reads.
+func fill(t *testing.T, address string) string {
+	t.Helper()
+	const accounts, key = 10_000, "substr(encode(sha256(('key' || username)::bytea), 'hex'), 1, 40)"
+	salt := []byte("0123456789abcdef")
+	encoded := "$argon2id$v=19$m=19456,t=2,p=1$" + b64(salt) + "$" + b64(argon2.IDKey([]byte("Correct-Horse-9"), salt, 2, 19456, 1, 32))
+	db := testdb.SQL(t, address)
+	for _, statement := range []string{
+		fmt.Sprintf(`INSERT INTO users (id, username, first_name, last_name, email, password, is_active, created_at, updated_at)
+			SELECT gen_random_uuid(), 'user' || n, 'Richard', 'Hendriks', 'richard@piedpiper.com', '%s', true, now(), now() FROM generate_series(1, %d) n`, encoded, accounts),
+		`INSERT INTO tokens (id, user_id, digest, created_at, last_used_at)
+			SELECT gen_random_uuid(), id, sha256(` + key + `::bytea), now(), now() FROM users`,
+		"VACUUM ANALYZE",
+	} {
+		if _, err := db.ExecContext(t.Context(), statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rows, err := db.QueryContext(t.Context(), "SELECT id, "+key+", username FROM users ORDER BY id LIMIT 1000")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = rows.Close() }()
+	var text strings.Builder
+	for rows.Next() {
+		var id, token, name string
+		if err := rows.Scan(&id, &token, &name); err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintln(&text, id, token, name)
+	}
+	path := filepath.Join(t.TempDir(), "accounts")
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// run has wrk do a job. An answer that is no success voids it.
+func run(t *testing.T, wrk, url, accounts, job string, connections int, prefix string) result {
+	t.Helper()
+	args := func(d time.Duration) []string {
+		return []string{
+			fmt.Sprintf("-t%d", min(connections, runtime.NumCPU())), fmt.Sprintf("-c%d", connections), fmt.Sprintf("-d%ds", int(d.Seconds())),
+			"--timeout", "60s", "-s", "jobs.lua", url, "--", job, accounts,
+		}
+	}
+	_ = measured(t, wrk, append(args(time.Second), prefix+"w")) // warms up
+	return measured(t, wrk, append(args(*lasts), prefix))
+}
+
+// measured runs wrk and reads what jobs.lua says in the end.
+func measured(t *testing.T, wrk string, args []string) result {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), wrk, args...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	var requests, micros, p50, p99, failed int
+	_, line, _ := strings.Cut(string(out), "RESULT ")
+	if _, err := fmt.Sscan(line, &requests, &micros, &p50, &p99, &failed); err != nil || failed > 0 || requests == 0 {
+		t.Fatalf("%q: %d of %d failed, %v: %s", args, failed, requests, err, out)
+	}
+	return result{
+		float64(requests) / (time.Duration(micros) * time.Microsecond).Seconds(),
+		time.Duration(p50) * time.Microsecond, time.Duration(p99) * time.Microsecond,
+	}
+}
+
+// hashRate is how many passwords a second this machine hashes, on all cores, and nothing else.
+func hashRate() float64 {
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+	defer cancel()
+	var hashes atomic.Int64
+	var wg sync.WaitGroup
+	began := time.Now()
+	for range runtime.NumCPU() {
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				argon2.IDKey([]byte("Correct-Horse-9"), []byte("0123456789abcdef"), 2, 19456, 1, 32)
+				hashes.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	return float64(hashes.Load()) / time.Since(began).Seconds()
+}
+
+// median of each figure of several rounds.
+func median(rounds []result) (m result) {
+	m.rate = middle(rounds, func(r result) float64 { return r.rate })
+	m.p50 = time.Duration(middle(rounds, func(r result) float64 { return float64(r.p50) }))
+	m.p99 = time.Duration(middle(rounds, func(r result) float64 { return float64(r.p99) }))
+	return m
+}
+
+func middle(rounds []result, of func(result) float64) float64 {
+	var values []float64
+	for _, r := range rounds {
+		values = append(values, of(r))
+	}
+	slices.Sort(values)
+	return values[len(values)/2]
+}
