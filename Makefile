@@ -87,7 +87,7 @@ fault: ## Break the database, its connections, the disk, clients and the server 
 	CGO_ENABLED=0 go test ./test/fault -count=1 -v -timeout 20m -full
 
 bench: ## Measure Rollbook beside a program that does the same jobs with net/http and pgx alone; needs wrk and PostgreSQL.
-	CGO_ENABLED=0 go test ./test/load -count=1 -v -timeout 60m -run TestBench -measure
+	CGO_ENABLED=0 go test ./test/load -count=1 -v -timeout 60m -run '^$$' -bench BesideTheFloor -benchtime 1x
 
 screenshot: ## Take the picture of the documentation that the README shows; needs Chromium.
 	go test ./test/browser -count=1 -run 'TestDocumentation$$' -screenshot "$(CURDIR)/docs/swagger-ui.png"

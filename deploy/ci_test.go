@@ -17,7 +17,7 @@ type workflow struct {
 		If        string
 		Needs     string
 		RunsOn    string `yaml:"runs-on"`
-		Container string
+		Container struct{ Image, Options string }
 		Steps     []struct {
 			Uses, Run string
 			With      map[string]any
@@ -51,8 +51,12 @@ func TestWorkflow(t *testing.T) {
 	if release := w.Jobs["release"]; release.If != "startsWith(github.ref, 'refs/tags/v')" || release.Needs != "check" {
 		t.Errorf("it releases if %s, after %s", release.If, release.Needs)
 	}
-	if image := w.Jobs["check"].Container; !strings.HasPrefix(instructions(t, "FROM")[0], image+" ") {
-		t.Errorf("it checks with %s, and the Dockerfile builds with another", image)
+	check := w.Jobs["check"].Container
+	if !strings.HasPrefix(instructions(t, "FROM")[0], check.Image+" ") {
+		t.Errorf("it checks with %s, and the Dockerfile builds with another", check.Image)
+	}
+	if !strings.Contains(check.Options, "--cap-add SYS_ADMIN") {
+		t.Errorf("the test of a full disk cannot mount one with %q", check.Options)
 	}
 }
 

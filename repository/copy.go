@@ -31,10 +31,10 @@ type TableCount struct {
 }
 
 // Copy stores every row of a database in another, which must hold no row, and which it migrates, and returns how many there are of
-// each table. Both are as this release has them: what a newer one has added would be left out. The rows are those of one moment; who writes to the source meanwhile is not kept waiting. It copies all or nothing:
-// where there is an error the target is as it was, or the answer was lost that all is there, and another copy is refused. Each
-// batch of rows has the time that a call has; all of them, and counting them, have that of the context. Progress, where it is
-// not nil, is told how many of all rows are stored.
+// each table. Both are as this release has them: what a newer one has added would be left out. The rows are those of one moment;
+// who writes to the source meanwhile is not kept waiting. It copies all or nothing: where there is an error the target is as it
+// was, or the answer was lost that all is there, and another copy is refused. Each batch of rows has the time that a call has; all
+// of them, and counting them, have that of the context. Progress, where it is not nil, is told how many of all rows are stored.
 func Copy(ctx context.Context, from, to *DB, progress func(done, of int64)) ([]TableCount, error) {
 	if from.dialect.identity == to.dialect.identity {
 		return nil, fmt.Errorf("%s is the database to copy from: name another one to copy to", to.Name())

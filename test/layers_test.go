@@ -40,7 +40,7 @@ var allowed = map[string][]string{
 	"/test/load":              {},
 	"/test/load/floor":        {},
 	"/test/testdb":            {"/repository", "/test/need"},
-	"/test/testserver":        {"/password", "/repository", "/server", "/test/contract", "/test/testdb"},
+	"/test/testserver":        {"/password", "/repository", "/server", "/test/contract", "/test/need", "/test/testdb"},
 }
 
 // foreign says which rooms alone may import some packages of others.

@@ -7,9 +7,7 @@ package main
 import (
 	"fmt"
 	"net/http"
-	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -33,7 +31,6 @@ const (
 // While a crowd logs in, or guesses and is throttled, memory stays flat and profiles can be read.
 func TestLongCrowdOfLogins(t *testing.T) {
 	need.Long(t)
-	need.File(t, "/proc/self/status", "it tells the memory of a process")
 	for name, test := range map[string]struct {
 		throttle, typed string
 		last            int // status
@@ -53,7 +50,7 @@ func logInAtOnce(t *testing.T, p process, typed string, want int) {
 	for range 10 {
 		p.send(t, "POST", "/api-token-auth/", "", `{"username":"u","password":"`+typed+`"}`)
 	}
-	idle := residentMemory(t, p.Cmd.Process.Pid)
+	idle := p.Memory()
 	credentials := `{"username":"u","password":"` + typed + `"}`
 
 	var peak, logins atomic.Int64
@@ -74,7 +71,7 @@ func logInAtOnce(t *testing.T, p process, typed string, want int) {
 	var mu sync.Mutex
 	for due := time.Now(); due.Before(end); due = due.Add(readEvery) {
 		time.Sleep(time.Until(due))
-		peak.Store(max(peak.Load(), residentMemory(t, p.Cmd.Process.Pid)))
+		peak.Store(max(peak.Load(), p.Memory()))
 		wg.Go(func() { // whether or not the one before is answered
 			if status, answer := p.send(t, "GET", "/api/v1/users/me/", token, ""); status != http.StatusOK {
 				t.Errorf("read: %d %v", status, answer)
@@ -130,24 +127,4 @@ func TestLongImport(t *testing.T) {
 			}
 		})
 	}
-}
-
-// residentMemory returns what a process takes, in bytes.
-func residentMemory(t *testing.T, pid int) int64 {
-	t.Helper()
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for line := range strings.Lines(string(status)) {
-		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
-			kilobytes, err := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return kilobytes << 10
-		}
-	}
-	t.Fatal("no VmRSS")
-	return 0
 }

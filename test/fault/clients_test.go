@@ -2,11 +2,9 @@ package fault_test
 
 import (
 	"bufio"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -111,7 +109,7 @@ func TestLongIdleConnections(t *testing.T) {
 	ended := make(chan struct{})
 	close(ended)
 	readsWhile(t, p, "reader", ended) // so that what it needs for that is there
-	before := memory(t, p)
+	before := p.Memory()
 	var open []net.Conn
 	for n := range idle {
 		conn, err := dial(t, p, n)
@@ -122,7 +120,7 @@ func TestLongIdleConnections(t *testing.T) {
 		ask(t, conn)
 		open = append(open, conn)
 	}
-	each := (memory(t, p) - before) / int64(idle)
+	each := (p.Memory() - before) / int64(idle)
 	c := newClient(p.URL)
 	a := c.do(t.Context(), "POST", login, "", credentials("reader"))
 	if a.status != 200 || a.took > limit(quick) {
@@ -153,18 +151,4 @@ func ask(t *testing.T, conn net.Conn) {
 		t.Fatal(err)
 	}
 	_ = resp.Body.Close() // the connection stays
-}
-
-// memory is what a process takes, in bytes.
-func memory(t *testing.T, p *testserver.Process) int64 {
-	t.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", p.Cmd.Process.Pid))
-	if err != nil {
-		t.Skipf("SKIPPED: %v", err)
-	}
-	var size, resident int64
-	if _, err := fmt.Sscan(string(text), &size, &resident); err != nil {
-		t.Fatal(err)
-	}
-	return resident * int64(os.Getpagesize())
 }

@@ -9,16 +9,17 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/rollbook/rollbook/test/need"
 	"github.com/rollbook/rollbook/test/testdb"
 	"github.com/rollbook/rollbook/test/testserver"
 )
 
-// smallDisk mounts one of so many KiB. Where that is not allowed, the test is skipped aloud, also under CI=true.
+// smallDisk mounts one of so many KiB. Where that is not allowed, the test is skipped.
 func smallDisk(t *testing.T, kib int) (folder string) {
 	t.Helper()
 	folder = t.TempDir()
 	if out, err := exec.CommandContext(t.Context(), "mount", "-t", "tmpfs", "-o", fmt.Sprintf("size=%dk", kib), "tmpfs", folder).CombinedOutput(); err != nil {
-		t.Skipf("SKIPPED: no tmpfs can be mounted here: %v: %s", err, out)
+		need.Skip(t, fmt.Sprintf("right to mount a tmpfs: %v: %s", err, out))
 	}
 	t.Cleanup(func() {
 		if out, err := exec.Command("umount", "-l", folder).CombinedOutput(); err != nil {

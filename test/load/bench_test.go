@@ -25,9 +25,8 @@ import (
 )
 
 var (
-	measure = flag.Bool("measure", false, "measure, which takes minutes")
-	rounds  = flag.Int("rounds", 3, "how often each measurement is made")
-	lasts   = flag.Duration("lasts", 4*time.Second, "how long one takes")
+	rounds = flag.Int("rounds", 3, "how often each measurement is made")
+	lasts  = flag.Duration("lasts", 4*time.Second, "how long one takes")
 )
 
 // subjects are what is measured, in turn.
@@ -54,15 +53,12 @@ type result struct {
 	p50, p99 time.Duration
 }
 
-// TestBench prints a table of medians and ratios, and fails where a target is missed.
-func TestBench(t *testing.T) {
-	if !*measure {
-		t.Skip("SKIPPED: `make bench` measures")
-	}
-	wrk := need.Program(t, "wrk")
-	cluster := testdb.NewCluster(t, "fsync=on", "full_page_writes=on", "synchronous_commit=on", "shared_buffers=512MB")
-	at := map[string]string{"Rollbook": startRollbook(t, cluster.Address), "floor": startFloor(t, cluster.Address)}
-	accounts := fill(t, cluster.Address)
+// BenchmarkBesideTheFloor prints a table of medians and ratios, and fails where a target is missed.
+func BenchmarkBesideTheFloor(b *testing.B) {
+	wrk := need.Program(b, "wrk")
+	cluster := testdb.NewCluster(b, "fsync=on", "full_page_writes=on", "synchronous_commit=on", "shared_buffers=512MB")
+	at := map[string]string{"Rollbook": startRollbook(b, cluster.Address), "floor": startFloor(b, cluster.Address)}
+	accounts := fill(b, cluster.Address)
 	results := map[string][]result{} // by what, job and connections
 	n := 0
 	for range *rounds {
@@ -71,16 +67,16 @@ func TestBench(t *testing.T) {
 				for _, subject := range subjects {
 					n++
 					key := fmt.Sprint(subject, j.name, c)
-					results[key] = append(results[key], run(t, wrk, at[subject], accounts, j.name, c, fmt.Sprint("r", n, ".")))
+					results[key] = append(results[key], run(b, wrk, at[subject], accounts, j.name, c, fmt.Sprint("r", n, ".")))
 				}
 			}
 		}
 	}
-	report(t, results, hashRate())
+	report(b, results, hashRate())
 }
 
 // startRollbook starts the program as it is shipped, with its log in a file.
-func startRollbook(t *testing.T, address string) string {
+func startRollbook(t testing.TB, address string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "rollbook")
 	build := exec.CommandContext(t.Context(), "make", "-C", "../..", "build", "BINARY="+path)
@@ -92,7 +88,7 @@ func startRollbook(t *testing.T, address string) string {
 	return start(t, cmd)
 }
 
-func startFloor(t *testing.T, address string) string {
+func startFloor(t testing.TB, address string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "floor")
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", path, "./floor").CombinedOutput(); err != nil {
@@ -107,7 +103,7 @@ func startFloor(t *testing.T, address string) string {
 var said = regexp.MustCompile(`http://[\d.]+:\d+`)
 
 // start starts a server and returns the first address that it says.
-func start(t *testing.T, cmd *exec.Cmd) string {
+func start(t testing.TB, cmd *exec.Cmd) string {
 	t.Helper()
 	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
 	if err != nil {
@@ -132,7 +128,7 @@ func start(t *testing.T, cmd *exec.Cmd) string {
 }
 
 // fill makes accounts that have a token each and one password, and returns the file of them that jobs.lua reads.
-func fill(t *testing.T, address string) string {
+func fill(t testing.TB, address string) string {
 	t.Helper()
 	const accounts, key = 10_000, "substr(encode(sha256(('key' || username)::bytea), 'hex'), 1, 40)"
 	salt := []byte("0123456789abcdef")
@@ -173,7 +169,7 @@ func fill(t *testing.T, address string) string {
 }
 
 // run has wrk do a job. An answer that is no success voids it.
-func run(t *testing.T, wrk, url, accounts, job string, connections int, prefix string) result {
+func run(t testing.TB, wrk, url, accounts, job string, connections int, prefix string) result {
 	t.Helper()
 	args := func(d time.Duration) []string {
 		return []string{
@@ -186,7 +182,7 @@ func run(t *testing.T, wrk, url, accounts, job string, connections int, prefix s
 }
 
 // measured runs wrk and reads what jobs.lua says in the end.
-func measured(t *testing.T, wrk string, args []string) result {
+func measured(t testing.TB, wrk string, args []string) result {
 	t.Helper()
 	out, err := exec.CommandContext(t.Context(), wrk, args...).CombinedOutput()
 	if err != nil {

@@ -18,7 +18,7 @@ const (
 )
 
 // report prints what was measured, and fails the test where a target is missed.
-func report(t *testing.T, results map[string][]result, hashes float64) {
+func report(t testing.TB, results map[string][]result, hashes float64) {
 	t.Helper()
 	var table strings.Builder
 	table.WriteString("| Job | Connections | Rollbook, a second | floor, a second | ratio | Rollbook p50, p99 | floor p50, p99 |\n|---|--:|--:|--:|--:|--:|--:|\n")

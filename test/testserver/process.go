@@ -2,10 +2,14 @@ package testserver
 
 import (
 	"bufio"
+	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
+
+	"github.com/rollbook/rollbook/test/need"
 )
 
 // Process is a server that runs as a process of its own.
@@ -55,4 +59,19 @@ func (p *Process) read(out io.Reader) {
 		}
 	}
 	p.t.Fatalf("it ended without saying where it serves: %v: %s", p.Cmd.Wait(), p.Log)
+}
+
+// Memory is what the process takes, in bytes. Where the machine does not tell, the test is skipped.
+func (p *Process) Memory() int64 {
+	p.t.Helper()
+	need.File(p.t, "/proc/self/statm", "it tells the memory of a process")
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", p.Cmd.Process.Pid))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	var size, resident int64 // in pages
+	if _, err := fmt.Sscan(string(text), &size, &resident); err != nil {
+		p.t.Fatal(err)
+	}
+	return resident * int64(os.Getpagesize())
 }
