@@ -100,11 +100,7 @@ func (u *Users) Revise(ctx context.Context, revisions []Revision) error {
 }
 
 func revise(tx *gorm.DB, r Revision) error {
-	columns := r.columns()
-	if r.Active != nil {
-		columns["is_active"] = *r.Active
-	}
-	if len(columns) > 0 {
+	if columns := r.columns(); len(columns) > 0 {
 		if err := tx.Model(&User{}).Where("id = ?", r.ID).Updates(columns).Error; err != nil {
 			return err
 		}
@@ -129,6 +125,20 @@ func revise(tx *gorm.DB, r Revision) error {
 		return endSignIns(tx, r.ID)
 	}
 	return nil
+}
+
+// columns are those that a revision always sets.
+func (r Revision) columns() map[string]any {
+	columns := map[string]any{}
+	for name, value := range map[string]*string{"first_name": r.FirstName, "last_name": r.LastName, "email": r.Email} {
+		if value != nil {
+			columns[name] = *value
+		}
+	}
+	if r.Active != nil {
+		columns["is_active"] = *r.Active
+	}
+	return columns
 }
 
 // reviseCode gives a code to an account that is active and has the same password still, held until the code is there.

@@ -22,7 +22,7 @@ var (
 // named wraps an error of the database so that it is the one of this package's errors that it stands for, if any.
 func (db *DB) named(err error) error {
 	switch {
-	case errors.Is(err, gorm.ErrRecordNotFound):
+	case errors.Is(err, gorm.ErrRecordNotFound), errors.Is(err, sql.ErrNoRows):
 		return ErrNotFound
 	case errors.Is(err, gorm.ErrDuplicatedKey) && db.dialect.usernameTaken(err):
 		return ErrUsernameTaken

@@ -52,6 +52,8 @@ func openPostgres(address string, s Settings) (dialect, error) {
 		sql:           db,
 		clock:         clock,
 		now:           "clock_timestamp()",
+		forShare:      " FOR SHARE",
+		row:           pgxRow(db),
 		goose:         goose.DialectPostgres,
 		migrations:    migrationsOf("postgres"),
 		options:       []goose.ProviderOption{goose.WithLocker(locker)},

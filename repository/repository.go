@@ -64,6 +64,8 @@ type dialect struct {
 	sql        *sql.DB
 	clock      *clock
 	now        string // the time by a clock that all processes share, in SQL; NULL where it is theirs
+	forShare   string // keeps others from changing the rows that a SELECT found, until its transaction ends, in SQL
+	row        rowReader
 	goose      goose.Dialect
 	migrations fs.FS
 	options    []goose.ProviderOption
@@ -163,9 +165,19 @@ func endSpan(span trace.Span, err error) {
 // tracerName names the spans of calls, which are made where the caller has one.
 const tracerName = "github.com/rollbook/rollbook/repository"
 
-// do runs f within the context and the timeout, and names the errors that callers tell apart. Where the database has
+// do is run with what GORM needs.
+func (db *DB) do(ctx context.Context, what string, f func(*gorm.DB) error) error {
+	return db.run(ctx, what, func(ctx context.Context) error { return f(db.gorm.WithContext(ctx)) })
+}
+
+// row runs a statement that is asked for often, with ? for its values, and reads the one row that it returns.
+func (db *DB) row(ctx context.Context, what, statement string, values, into []any) error {
+	return db.run(ctx, what, func(ctx context.Context) error { return db.dialect.row(ctx, statement, values, into) })
+}
+
+// run runs f within the context and the timeout, and names the errors that callers tell apart. Where the database has
 // given f up in favour of another transaction, nothing of it has happened, and it is run again.
-func (db *DB) do(ctx context.Context, what string, f func(*gorm.DB) error) (err error) {
+func (db *DB) run(ctx context.Context, what string, f func(context.Context) error) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, db.timeout)
 	defer cancel()
 	if caller := trace.SpanFromContext(ctx); caller.IsRecording() {
@@ -174,13 +186,13 @@ func (db *DB) do(ctx context.Context, what string, f func(*gorm.DB) error) (err 
 			trace.WithAttributes(attribute.String("db.system.name", db.dialect.gorm.Name())))
 		defer func() { endSpan(span, err) }()
 	}
-	err = f(db.gorm.WithContext(ctx))
+	err = f(ctx)
 	for most := firstPause; err != nil && db.dialect.gaveUp(err) && ctx.Err() == nil; most = min(2*most, longestPause) {
 		select {
 		case <-time.After(rand.N(most)): //nolint:gosec // when is no secret
 		case <-ctx.Done():
 		}
-		err = f(db.gorm.WithContext(ctx))
+		err = f(ctx)
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", what, db.named(err))

@@ -65,6 +65,7 @@ func openSQLite(address string, s Settings) (dialect, error) {
 		sql:           db,
 		clock:         &clock{local: s.Now},
 		now:           "NULL",
+		row:           sqlRow(db),
 		goose:         goose.DialectSQLite3,
 		migrations:    migrationsOf("sqlite"),
 		exclusively:   fileLock(path + ".lock"),

@@ -6,11 +6,11 @@ import (
 	"crypto/sha256"
 	"crypto/sha512"
 	"encoding/hex"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
 	"gorm.io/gorm"
-	"gorm.io/gorm/clause"
 )
 
 const (
@@ -133,53 +133,50 @@ func (t *Tokens) Create(ctx context.Context, token Token) error {
 // not: a change of the password, or a deactivation, that was answered before ends sign-ins that are under way, too. The
 // account's tokens that have outlived their limits are removed.
 func (t *Tokens) SignIn(ctx context.Context, token Token, encoded string) error {
-	return t.db.do(ctx, "sign in", func(db *gorm.DB) error {
-		return db.Transaction(func(tx *gorm.DB) error {
-			var user User // held until the token is there, so that who ends sign-ins finds it
-			err := tx.Clauses(clause.Locking{Strength: clause.LockingStrengthShare}).
-				Where("id = ? AND is_active AND password = ?", token.UserID, encoded).Take(&user).Error
-			if err != nil {
-				return err
-			}
-			alive, values := t.lifetimes.alive(tx.NowFunc())
-			err = tx.Exec("DELETE FROM tokens AS t WHERE t.user_id = ? AND NOT (TRUE"+alive+")", append([]any{token.UserID}, values...)...).Error
-			if err != nil {
-				return err
-			}
-			return tx.Create(&token).Error
-		})
+	now := t.db.Now()
+	alive, values := t.lifetimes.alive(now)
+	err := t.db.do(ctx, "remove old tokens", func(db *gorm.DB) error {
+		return db.Exec("DELETE FROM tokens AS t WHERE t.user_id = ? AND NOT (TRUE"+alive+")", append([]any{token.UserID}, values...)...).Error
 	})
+	if err != nil {
+		return err
+	}
+	// The account is held until the token is there, so that who ends sign-ins finds it.
+	return t.db.row(ctx, "sign in", `INSERT INTO tokens (id, user_id, digest, client, created_at, last_used_at)
+		SELECT ?, users.id, ?, ?, ?, ? FROM users WHERE users.id = ? AND users.is_active AND users.password = ?`+t.db.dialect.forShare+` RETURNING id`,
+		[]any{token.ID, token.Digest, token.Client, now, now, token.UserID, encoded}, []any{&token.ID})
 }
 
 // Owner returns the account that a key signs in, and the id of the key's token, with one statement; a second one notes
 // the use where the last is noted as long ago. It is ErrNotFound where the key is unknown, the token has outlived its
 // limits or the account is not active.
-func (t *Tokens) Owner(ctx context.Context, key string) (User, uuid.UUID, error) {
-	var row struct {
-		User
-		TokenID    uuid.UUID
-		LastUsedAt time.Time
+func (t *Tokens) Owner(ctx context.Context, key string) (user User, token uuid.UUID, err error) {
+	now := t.db.Now()
+	digests := digests(key)
+	alive, limits := t.lifetimes.alive(now)
+	values := make([]any, 0, len(digests)+len(limits))
+	for _, digest := range digests {
+		values = append(values, digest)
 	}
-	err := t.db.do(ctx, "owner of token", func(db *gorm.DB) error {
-		now := db.NowFunc()
-		alive, values := t.lifetimes.alive(now)
-		err := db.Raw(`SELECT u.id, u.username, u.first_name, u.last_name, u.email, u.password, u.is_active,
-			u.created_at, u.updated_at, t.id AS token_id, t.last_used_at
-			FROM tokens t JOIN users u ON u.id = t.user_id WHERE t.digest IN ? AND u.is_active`+alive,
-			append([]any{digests(key)}, values...)...).Take(&row).Error
-		if err != nil {
-			return err
-		}
-		if now.Sub(row.LastUsedAt) < t.lifetimes.precision() {
-			return nil
-		}
-		err = db.Model(&Token{}).Where("id = ?", row.TokenID).Update("last_used_at", now).Error
+	var used time.Time
+	err = t.db.row(ctx, "owner of token", "SELECT "+userColumns+`, t.id, t.last_used_at FROM tokens t JOIN users ON users.id = t.user_id
+		WHERE t.digest IN (?`+strings.Repeat(", ?", len(digests)-1)+") AND users.is_active"+alive,
+		append(values, limits...), append(user.fields(), &token, &used))
+	if err == nil && now.Sub(used) >= t.lifetimes.precision() {
+		err = t.use(ctx, token, now)
+	}
+	return user, token, err
+}
+
+// use notes that a token was used. Where nothing can be written, on a full disk or a standby, the next request notes it.
+func (t *Tokens) use(ctx context.Context, token uuid.UUID, now time.Time) error {
+	return t.db.do(ctx, "note the use of a token", func(db *gorm.DB) error {
+		err := db.Model(&Token{}).Where("id = ?", token).Update("last_used_at", now).Error
 		if err != nil && t.db.dialect.away(err) {
-			return nil // where nothing can be written, on a full disk or a standby, the next request notes it
+			return nil
 		}
 		return err
 	})
-	return row.User, row.TokenID, err
 }
 
 // Of returns the tokens of an account that are alive, the latest first, and at most 100.

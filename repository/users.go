@@ -7,7 +7,6 @@ import (
 
 	"github.com/google/uuid"
 	"gorm.io/gorm"
-	"gorm.io/gorm/clause"
 )
 
 // User is an account.
@@ -46,36 +45,35 @@ func (u *Users) Create(ctx context.Context, user User, first ...Token) error {
 	})
 }
 
+// userColumns are the columns of an account, in the order of User.fields.
+const userColumns = "users.id, users.username, users.first_name, users.last_name, users.email, users.password, users.is_active, users.created_at, users.updated_at"
+
+func (u *User) fields() []any {
+	return []any{&u.ID, &u.Username, &u.FirstName, &u.LastName, &u.Email, &u.Password, &u.IsActive, &u.CreatedAt, &u.UpdatedAt}
+}
+
 // ByID returns the account with this id, or ErrNotFound.
 func (u *Users) ByID(ctx context.Context, id uuid.UUID) (User, error) {
-	return u.one(ctx, "user by id", "id = ?", id)
+	return u.one(ctx, "user by id", "SELECT "+userColumns+" FROM users WHERE users.id = ?", id)
 }
 
 // ByUsername returns the account with exactly this username (usernames are case-sensitive), or ErrNotFound.
 func (u *Users) ByUsername(ctx context.Context, username string) (User, error) {
-	return u.one(ctx, "user by username", "username = ?", username)
-}
-
-func (u *Users) one(ctx context.Context, what, where string, value any) (User, error) {
-	var user User
-	err := u.db.do(ctx, what, func(db *gorm.DB) error { return db.Where(where, value).Take(&user).Error })
-	return user, err
+	return u.one(ctx, "user by username", "SELECT "+userColumns+" FROM users WHERE users.username = ?", username)
 }
 
 // Update changes an account and returns it as it is afterwards, or ErrNotFound.
 func (u *Users) Update(ctx context.Context, id uuid.UUID, changes UserChanges) (User, error) {
-	columns := changes.columns()
-	if len(columns) == 0 {
+	if changes == (UserChanges{}) {
 		return u.ByID(ctx, id)
 	}
-	var user User
-	err := u.db.do(ctx, "update user", func(db *gorm.DB) error {
-		result := db.Model(&user).Clauses(clause.Returning{}).Where("id = ?", id).Updates(columns)
-		if result.Error == nil && result.RowsAffected == 0 {
-			return gorm.ErrRecordNotFound
-		}
-		return result.Error
-	})
+	return u.one(ctx, "update user", `UPDATE users SET first_name = coalesce(?, first_name), last_name = coalesce(?, last_name),
+		email = coalesce(?, email), updated_at = ? WHERE users.id = ? RETURNING `+userColumns,
+		changes.FirstName, changes.LastName, changes.Email, u.db.Now(), id)
+}
+
+func (u *Users) one(ctx context.Context, what, statement string, values ...any) (user User, err error) {
+	err = u.db.row(ctx, what, statement, values, user.fields())
 	return user, err
 }
 
@@ -152,14 +150,4 @@ func updateOne(query *gorm.DB, column string, value any) error {
 		return gorm.ErrRecordNotFound
 	}
 	return result.Error
-}
-
-func (c UserChanges) columns() map[string]any {
-	columns := map[string]any{}
-	for name, value := range map[string]*string{"first_name": c.FirstName, "last_name": c.LastName, "email": c.Email} {
-		if value != nil {
-			columns[name] = *value
-		}
-	}
-	return columns
 }
