@@ -33,8 +33,10 @@ const (
 // read makes an account of a row. The username is as Rollbook would look it up: without blanks at its ends, in NFKC.
 func (i *importer) read(values []any) person {
 	p := person{key: text(values[0]), user: repository.User{
-		Username:  norm.NFKC.String(strings.TrimSpace(text(values[1]))),
-		FirstName: text(values[2]), LastName: text(values[3]), Email: text(values[4]),
+		Profile: repository.Profile{
+			Username:  norm.NFKC.String(strings.TrimSpace(text(values[1]))),
+			FirstName: text(values[2]), LastName: text(values[3]), Email: text(values[4]),
+		},
 		Password: text(values[5]), IsActive: truth(values[6]),
 	}}
 	p.user.CreatedAt, _ = moment(values[7]) // without one it is now

@@ -24,8 +24,8 @@ func each(t *testing.T, f func(t *testing.T, db *repository.DB)) {
 
 func newUser(name string) repository.User {
 	return repository.User{
-		ID: uuid.New(), Username: name, FirstName: "Richard", LastName: "Hendriks",
-		Email: "richard@piedpiper.com", Password: "encoded", IsActive: true,
+		Profile:  repository.Profile{ID: uuid.New(), Username: name, FirstName: "Richard", LastName: "Hendriks", Email: "richard@piedpiper.com"},
+		Password: "encoded", IsActive: true,
 	}
 }
 

@@ -5,13 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
@@ -27,12 +28,13 @@ func openPostgres(address string, s Settings) (dialect, error) {
 	if err := CheckAddress(address); err != nil {
 		return dialect{}, err
 	}
-	config, err := pgx.ParseConfig(address)
+	config, err := pgxpool.ParseConfig(address)
 	if err != nil {
 		return dialect{}, fmt.Errorf("read the database address: %w", err)
 	}
-	if config.ConnectTimeout == 0 { // so that there is time for the next host where one is silent
-		config.ConnectTimeout = s.Timeout / time.Duration(len(config.Fallbacks)+2)
+	server := config.ConnConfig
+	if server.ConnectTimeout == 0 { // so that there is time for the next host where one is silent
+		server.ConnectTimeout = s.Timeout / time.Duration(len(server.Fallbacks)+2)
 	}
 	// A lock in a table, since locks of a session are not safe through a pooler of transactions.
 	locker, err := lock.NewPostgresTableLocker(lock.WithTableLockTimeout(migrationPoll, migrationPolls))
@@ -40,20 +42,32 @@ func openPostgres(address string, s Settings) (dialect, error) {
 		return dialect{}, fmt.Errorf("prepare the migration lock: %w", err)
 	}
 	clock := &clock{local: s.Now, timeout: s.Timeout}
-	db := stdlib.OpenDB(*config, stdlib.OptionAfterConnect(clock.ask))
-	db.SetMaxOpenConns(s.Connections)
-	db.SetMaxIdleConns(s.Connections)
-	db.SetConnMaxLifetime(s.Lifetime)
-	name := fmt.Sprintf("postgres://%s/%s", net.JoinHostPort(config.Host, fmt.Sprint(config.Port)), config.Database)
+	config.AfterConnect = clock.ask
+	config.MaxConns = int32(min(s.Connections, math.MaxInt32)) //nolint:gosec // it fits
+	config.MaxConnLifetime = s.Lifetime
+	pool, err := pgxpool.NewWithConfig(context.Background(), config) // which connects when it is first used
+	if err != nil {
+		return dialect{}, fmt.Errorf("prepare the connections: %w", err)
+	}
+	db := stdlib.OpenDBFromPool(pool)
+	name := fmt.Sprintf("postgres://%s/%s", net.JoinHostPort(server.Host, fmt.Sprint(server.Port)), server.Database)
 	return dialect{
-		name:          name,
-		identity:      name,
-		gorm:          postgres.New(postgres.Config{Conn: db}),
-		sql:           db,
-		clock:         clock,
-		now:           "clock_timestamp()",
-		forShare:      " FOR SHARE",
-		row:           pgxRow(db),
+		name:     name,
+		identity: name,
+		gorm:     postgres.New(postgres.Config{Conn: db}),
+		sql:      db,
+		clock:    clock,
+		now:      "clock_timestamp()",
+		forShare: " FOR SHARE",
+		row:      pgxRow(pool),
+		pool: func() Pool {
+			stat := pool.Stat()
+			return Pool{int(stat.MaxConns()), int(stat.AcquiredConns()), int(stat.IdleConns()), stat.EmptyAcquireCount(), stat.EmptyAcquireWaitTime()}
+		},
+		close: func() error {
+			defer pool.Close()
+			return db.Close()
+		},
 		goose:         goose.DialectPostgres,
 		migrations:    migrationsOf("postgres"),
 		options:       []goose.ProviderOption{goose.WithLocker(locker)},

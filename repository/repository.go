@@ -13,8 +13,6 @@ import (
 	"time"
 
 	"github.com/pressly/goose/v3"
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
@@ -66,6 +64,8 @@ type dialect struct {
 	now        string // the time by a clock that all processes share, in SQL; NULL where it is theirs
 	forShare   string // keeps others from changing the rows that a SELECT found, until its transaction ends, in SQL
 	row        rowReader
+	pool       func() Pool
+	close      func() error
 	goose      goose.Dialect
 	migrations fs.FS
 	options    []goose.ProviderOption
@@ -93,7 +93,7 @@ func Open(ctx context.Context, address string, s Settings) (*DB, error) {
 	}
 	db, err := newDB(ctx, d, s.Timeout)
 	if err != nil {
-		_ = d.sql.Close() // the error that counts is the one before
+		_ = d.close() // the error that counts is the one before
 		return nil, err
 	}
 	return db, nil
@@ -138,12 +138,17 @@ func newDB(ctx context.Context, d dialect, timeout time.Duration) (*DB, error) {
 func (db *DB) Name() string { return db.dialect.name }
 
 // Close closes the connections; calls under way are waited for.
-func (db *DB) Close() error { return db.sql.Close() }
+func (db *DB) Close() error { return db.dialect.close() }
 
-// Metrics are what is known of the connections: how many there are, how many are used, and how long calls wait for one.
-func (db *DB) Metrics() prometheus.Collector {
-	return collectors.NewDBStatsCollector(db.sql, "rollbook")
+// Pool is how many connections there are, and how often and how long calls have waited for one.
+type Pool struct {
+	Most, InUse, Idle int
+	Waits             int64
+	Waited            time.Duration
 }
+
+// Pool tells how the connections are used at this moment.
+func (db *DB) Pool() Pool { return db.dialect.pool() }
 
 // Users are the accounts of the database.
 func (db *DB) Users() *Users { return &Users{db} }

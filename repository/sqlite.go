@@ -59,13 +59,18 @@ func openSQLite(address string, s Settings) (dialect, error) {
 	db.SetMaxOpenConns(sqliteConnections)
 	db.SetMaxIdleConns(sqliteConnections)
 	return dialect{
-		name:          address,
-		identity:      identity,
-		gorm:          sqliteDialector{gormsqlite.New(gormsqlite.Config{Conn: db})},
-		sql:           db,
-		clock:         &clock{local: s.Now},
-		now:           "NULL",
-		row:           sqlRow(db),
+		name:     address,
+		identity: identity,
+		gorm:     sqliteDialector{gormsqlite.New(gormsqlite.Config{Conn: db})},
+		sql:      db,
+		clock:    &clock{local: s.Now},
+		now:      "NULL",
+		row:      sqlRow(db),
+		pool: func() Pool {
+			stat := db.Stats()
+			return Pool{stat.MaxOpenConnections, stat.InUse, stat.Idle, stat.WaitCount, stat.WaitDuration}
+		},
+		close:         db.Close,
 		goose:         goose.DialectSQLite3,
 		migrations:    migrationsOf("sqlite"),
 		exclusively:   fileLock(path + ".lock"),

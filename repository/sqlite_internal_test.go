@@ -68,7 +68,7 @@ func TestSQLiteTransactionsWait(t *testing.T) {
 				if err := tx.Model(&User{}).Count(&count).Error; err != nil {
 					return err
 				}
-				return tx.Create(&User{ID: uuid.New(), Username: fmt.Sprint(count, "-", i)}).Error
+				return tx.Create(&User{Profile: Profile{ID: uuid.New(), Username: fmt.Sprint(count, "-", i)}}).Error
 			})
 			if err != nil {
 				t.Error(err)
@@ -82,7 +82,7 @@ func TestSQLiteTransactionsWait(t *testing.T) {
 func TestKeysAreNotStored(t *testing.T) {
 	t.Parallel()
 	db, path := openFile(t)
-	user := User{ID: uuid.New(), Username: "richard"}
+	user := User{Profile: Profile{ID: uuid.New(), Username: "richard"}}
 	token, key := NewToken(user.ID, "test")
 	if err := db.Users().Create(t.Context(), user, token); err != nil {
 		t.Fatal(err)

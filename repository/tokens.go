@@ -147,10 +147,10 @@ func (t *Tokens) SignIn(ctx context.Context, token Token, encoded string) error 
 		[]any{token.ID, token.Digest, token.Client, now, now, token.UserID, encoded}, []any{&token.ID})
 }
 
-// Owner returns the account that a key signs in, and the id of the key's token, with one statement; a second one notes
-// the use where the last is noted as long ago. It is ErrNotFound where the key is unknown, the token has outlived its
+// Owner returns the profile of the account that a key signs in, and the id of the key's token, with one statement; a second
+// one notes the use where the last is noted as long ago. It is ErrNotFound where the key is unknown, the token has outlived its
 // limits or the account is not active.
-func (t *Tokens) Owner(ctx context.Context, key string) (user User, token uuid.UUID, err error) {
+func (t *Tokens) Owner(ctx context.Context, key string) (owner Profile, token uuid.UUID, err error) {
 	now := t.db.Now()
 	digests := digests(key)
 	alive, limits := t.lifetimes.alive(now)
@@ -159,13 +159,13 @@ func (t *Tokens) Owner(ctx context.Context, key string) (user User, token uuid.U
 		values = append(values, digest)
 	}
 	var used time.Time
-	err = t.db.row(ctx, "owner of token", "SELECT "+userColumns+`, t.id, t.last_used_at FROM tokens t JOIN users ON users.id = t.user_id
+	err = t.db.row(ctx, "owner of token", "SELECT "+profileColumns+`, t.id, t.last_used_at FROM tokens t JOIN users ON users.id = t.user_id
 		WHERE t.digest IN (?`+strings.Repeat(", ?", len(digests)-1)+") AND users.is_active"+alive,
-		append(values, limits...), append(user.fields(), &token, &used))
+		append(values, limits...), append(owner.fields(), &token, &used))
 	if err == nil && now.Sub(used) >= t.lifetimes.precision() {
 		err = t.use(ctx, token, now)
 	}
-	return user, token, err
+	return owner, token, err
 }
 
 // use notes that a token was used. Where nothing can be written, on a full disk or a standby, the next request notes it.

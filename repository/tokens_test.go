@@ -45,7 +45,7 @@ func TestTokens(t *testing.T) {
 				t.Errorf("the key %q is not 40 hexadecimal digits", key)
 			}
 			owner, _, err := tokens.Owner(t.Context(), key)
-			if err != nil || owner.ID != user.ID || owner.Username != "richard" || owner.Password != user.Password {
+			if err != nil || owner != user.Profile {
 				t.Errorf("owner: %+v, %v", owner, err)
 			}
 		}

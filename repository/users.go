@@ -9,13 +9,18 @@ import (
 	"gorm.io/gorm"
 )
 
-// User is an account.
-type User struct {
+// Profile is what an account shows of itself.
+type Profile struct {
 	ID        uuid.UUID
 	Username  string
 	FirstName string
 	LastName  string
 	Email     string
+}
+
+// User is an account.
+type User struct {
+	Profile
 	Password  string // encoded as package password does; empty where the account has none
 	IsActive  bool
 	CreatedAt time.Time
@@ -45,11 +50,18 @@ func (u *Users) Create(ctx context.Context, user User, first ...Token) error {
 	})
 }
 
-// userColumns are the columns of an account, in the order of User.fields.
-const userColumns = "users.id, users.username, users.first_name, users.last_name, users.email, users.password, users.is_active, users.created_at, users.updated_at"
+// The columns of accounts, in the order of fields.
+const (
+	profileColumns = "users.id, users.username, users.first_name, users.last_name, users.email"
+	userColumns    = profileColumns + ", users.password, users.is_active, users.created_at, users.updated_at"
+)
+
+func (p *Profile) fields() []any {
+	return []any{&p.ID, &p.Username, &p.FirstName, &p.LastName, &p.Email}
+}
 
 func (u *User) fields() []any {
-	return []any{&u.ID, &u.Username, &u.FirstName, &u.LastName, &u.Email, &u.Password, &u.IsActive, &u.CreatedAt, &u.UpdatedAt}
+	return append(u.Profile.fields(), &u.Password, &u.IsActive, &u.CreatedAt, &u.UpdatedAt)
 }
 
 // ByID returns the account with this id, or ErrNotFound.

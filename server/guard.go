@@ -22,10 +22,10 @@ const paramID = "id"
 
 // caller is who calls an operation.
 type caller struct {
-	request string          // its id
-	address netip.Addr      // the client's
-	client  string          // what the client calls itself
-	user    repository.User // nobody where the operation is open
+	request string             // its id
+	address netip.Addr         // the client's
+	client  string             // what the client calls itself
+	user    repository.Profile // nobody where the operation is open
 	token   uuid.UUID
 }
 
@@ -103,7 +103,7 @@ func parseID(text string) (uuid.UUID, error) {
 
 // check makes the request's body canonical and holds the request against the contract, and new passwords against the
 // policy of this installation.
-func (s *Server) check(c echo.Context, op *operation, user repository.User) error {
+func (s *Server) check(c echo.Context, op *operation, user repository.Profile) error {
 	var problems []problem
 	if op.hasBody {
 		fields, found, err := op.canonical(c)

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"github.com/rollbook/rollbook/password"
+	"github.com/rollbook/rollbook/repository"
 )
 
 // metrics are what a server counts of its requests and of what they cause. Every label has few values, whatever clients send.
@@ -61,10 +62,27 @@ func newMetrics(to prometheus.Registerer, c Config) *metrics {
 	register.NewCounterFunc(prometheus.CounterOpts{
 		Name: "rollbook_hashing_refused_total", Help: "How often a turn to hash a password did not come in time.",
 	}, func() float64 { return float64(c.Hasher.Load().Refused) })
-	if to != nil {
-		to.MustRegister(c.DB.Metrics())
-	}
+	watchPool(register, c.DB)
 	return m
+}
+
+// watchPool registers the metrics of the connections to the database.
+func watchPool(register promauto.Factory, db *repository.DB) {
+	register.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "rollbook_database_connections_max", Help: "How many connections to the database there are at most.",
+	}, func() float64 { return float64(db.Pool().Most) })
+	register.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "rollbook_database_connections_in_use", Help: "How many connections to the database are being used.",
+	}, func() float64 { return float64(db.Pool().InUse) })
+	register.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "rollbook_database_connections_idle", Help: "How many connections to the database are open and not used.",
+	}, func() float64 { return float64(db.Pool().Idle) })
+	register.NewCounterFunc(prometheus.CounterOpts{
+		Name: "rollbook_database_connection_waits_total", Help: "How often a connection to the database was waited for.",
+	}, func() float64 { return float64(db.Pool().Waits) })
+	register.NewCounterFunc(prometheus.CounterOpts{
+		Name: "rollbook_database_connection_wait_seconds_total", Help: "How long connections to the database were waited for.",
+	}, func() float64 { return db.Pool().Waited.Seconds() })
 }
 
 // answered counts a request.

@@ -100,7 +100,7 @@ func TestMetrics(t *testing.T) {
 		"rollbook_hashing_slots_in_use{}":                  0,
 		"rollbook_hashing_queue_length{}":                  0,
 		"rollbook_hashing_refused_total{}":                 0,
-		"go_sql_max_open_connections{rollbook}":            4,
+		"rollbook_database_connections_max{}":              4,
 		"rollbook_security_events_total{password changed}": 0,
 	} {
 		if value, there := got[name]; !there || value != want {

@@ -15,7 +15,11 @@ import (
 func (s *Server) ChangePassword(ctx context.Context, req gen.ChangePasswordRequestObject) (gen.ChangePasswordResponseObject, error) {
 	by := callerOf(ctx)
 	err := s.attempt(ctx, by.user.Username, func() (uuid.UUID, error) { // it is as good for guessing as a login
-		return by.user.ID, s.changePassword(ctx, by, req.JSONBody)
+		err := s.changePassword(ctx, by, req.JSONBody)
+		if errors.Is(err, repository.ErrNotFound) {
+			err = errCurrentPassword
+		}
+		return by.user.ID, err
 	})
 	if err != nil {
 		return nil, err
@@ -24,9 +28,14 @@ func (s *Server) ChangePassword(ctx context.Context, req gen.ChangePasswordReque
 	return gen.ChangePassword204Response{}, nil
 }
 
-// changePassword is errCurrentPassword where the password so far is another, be it since a moment ago.
+// changePassword is errCurrentPassword where the password so far is another, and repository.ErrNotFound where it is since a
+// moment ago.
 func (s *Server) changePassword(ctx context.Context, by caller, change *gen.PasswordChange) error {
-	ok, err := s.hasher.Verify(ctx, by.user.Password, change.CurrentPassword)
+	user, err := s.users.ByID(ctx, by.user.ID)
+	if err != nil {
+		return err
+	}
+	ok, err := s.hasher.Verify(ctx, user.Password, change.CurrentPassword)
 	if err != nil {
 		return err
 	}
@@ -37,11 +46,7 @@ func (s *Server) changePassword(ctx context.Context, by caller, change *gen.Pass
 	if err != nil {
 		return err
 	}
-	err = s.users.ChangePassword(ctx, by.user.ID, by.user.Password, encoded, by.token)
-	if errors.Is(err, repository.ErrNotFound) {
-		return errCurrentPassword
-	}
-	return err
+	return s.users.ChangePassword(ctx, user.ID, user.Password, encoded, by.token)
 }
 
 // SetPassword needs a one-time code, and ends every sign-in of the account.
@@ -76,7 +81,7 @@ func (s *Server) setPassword(ctx context.Context, setting *gen.PasswordSetting) 
 		return user.ID, fmt.Errorf("code of %s: %w", user.ID, repository.ErrNotFound)
 	}
 	// The guard has not seen the account's names and address. The code is not used up by a weak password.
-	if messages := s.policy.Check(setting.NewPassword, attributesOf(user)); len(messages) > 0 {
+	if messages := s.policy.Check(setting.NewPassword, attributesOf(user.Profile)); len(messages) > 0 {
 		return user.ID, fieldErrors{"new_password": messages}
 	}
 	encoded, err := s.hasher.Encode(ctx, setting.NewPassword)

@@ -51,7 +51,7 @@ func (r *Rules) Check(fields map[string]string) (canonical map[string]string, wr
 		return nil, nil, err
 	}
 	problems = append(problems, violations...)
-	problems = append(problems, weaknesses(r.policy, r.op.fields, values, repository.User{})...)
+	problems = append(problems, weaknesses(r.policy, r.op.fields, values, repository.Profile{})...)
 	wrong = sorted(problems)
 	if _, given := fields["password"]; !given {
 		delete(wrong, "password")
@@ -69,7 +69,7 @@ func Explain(problems map[string][]string) string {
 }
 
 // attributesOf are what an account's password may not be like.
-func attributesOf(user repository.User) []password.Attribute {
+func attributesOf(user repository.Profile) []password.Attribute {
 	return []password.Attribute{
 		{Name: "username", Value: user.Username}, {Name: "first name", Value: user.FirstName},
 		{Name: "last name", Value: user.LastName}, {Name: "email address", Value: user.Email},
@@ -78,7 +78,7 @@ func attributesOf(user repository.User) []password.Attribute {
 
 // weaknesses are what the policy has against the new passwords of a body, for the account that it is about: as the body
 // would have it, and as it is otherwise.
-func weaknesses(policy password.Policy, listed []textField, fields map[string]any, user repository.User) []problem {
+func weaknesses(policy password.Policy, listed []textField, fields map[string]any, user repository.Profile) []problem {
 	for name, value := range map[string]*string{
 		"username": &user.Username, "first_name": &user.FirstName, "last_name": &user.LastName, "email": &user.Email,
 	} {

@@ -150,7 +150,7 @@ func TestPolicyAtRegistration(t *testing.T) {
 func TestEncodingIsRenewedAtLogin(t *testing.T) {
 	s := sqlite(t)
 	const encoded = "pbkdf2_sha256$1000$salt$NVOXqUWzM+MOzlpOVJEabKxmsd32dlIKaT3ugG4EHxY=" // of testserver.Password, as Django has it
-	user := repository.User{ID: uuid.New(), Username: "richard", Password: encoded, IsActive: true}
+	user := repository.User{Profile: repository.Profile{ID: uuid.New(), Username: "richard"}, Password: encoded, IsActive: true}
 	token, _ := repository.NewToken(user.ID, "")
 	if err := s.DB.Users().Create(t.Context(), user, token); err != nil {
 		t.Fatal(err)

@@ -42,17 +42,18 @@ func (s *Server) GetCurrentUser(ctx context.Context, _ gen.GetCurrentUserRequest
 
 // GetUser answers from what the guard has loaded where the caller asks for itself.
 func (s *Server) GetUser(ctx context.Context, req gen.GetUserRequestObject) (gen.GetUserResponseObject, error) {
-	user := callerOf(ctx).user
-	if user.ID != req.Id {
+	profile := callerOf(ctx).user
+	if profile.ID != req.Id {
 		if s.ownProfilesOnly {
 			return nil, fmt.Errorf("another's profile: %w", repository.ErrNotFound)
 		}
-		var err error
-		if user, err = s.users.ByID(ctx, req.Id); err != nil {
+		user, err := s.users.ByID(ctx, req.Id)
+		if err != nil {
 			return nil, err
 		}
+		profile = user.Profile
 	}
-	return gen.GetUser200JSONResponse(toUser(user)), nil
+	return gen.GetUser200JSONResponse(toUser(profile)), nil
 }
 
 // UpdateUser does the same as PatchUser.
@@ -61,7 +62,7 @@ func (s *Server) UpdateUser(ctx context.Context, req gen.UpdateUserRequestObject
 	if err != nil {
 		return nil, err
 	}
-	return gen.UpdateUser200JSONResponse(toUser(user)), nil
+	return gen.UpdateUser200JSONResponse(toUser(user.Profile)), nil
 }
 
 // PatchUser changes the fields that the request has.
@@ -70,11 +71,11 @@ func (s *Server) PatchUser(ctx context.Context, req gen.PatchUserRequestObject) 
 	if err != nil {
 		return nil, err
 	}
-	return gen.PatchUser200JSONResponse(toUser(user)), nil
+	return gen.PatchUser200JSONResponse(toUser(user.Profile)), nil
 }
 
-func toUser(u repository.User) gen.User {
-	return gen.User{Id: u.ID, Username: u.Username, FirstName: u.FirstName, LastName: u.LastName, Email: u.Email}
+func toUser(p repository.Profile) gen.User {
+	return gen.User{Id: p.ID, Username: p.Username, FirstName: p.FirstName, LastName: p.LastName, Email: p.Email}
 }
 
 func toChanges(u *gen.UserUpdate) repository.UserChanges {
@@ -84,7 +85,8 @@ func toChanges(u *gen.UserUpdate) repository.UserChanges {
 // NewUser returns an active account of canonical fields, with an id of its own and no password yet.
 func NewUser(username, firstName, lastName, email string) repository.User {
 	return repository.User{
-		ID: uuid.New(), Username: username, FirstName: firstName, LastName: lastName, Email: lowerDomain(email), IsActive: true,
+		Profile:  repository.Profile{ID: uuid.New(), Username: username, FirstName: firstName, LastName: lastName, Email: lowerDomain(email)},
+		IsActive: true,
 	}
 }
 

@@ -26,7 +26,7 @@ import (
 // account stores an account without a password and returns it.
 func account(t *testing.T, db *repository.DB, name string) repository.User {
 	t.Helper()
-	user := repository.User{ID: uuid.New(), Username: name, Password: "!", IsActive: true}
+	user := repository.User{Profile: repository.Profile{ID: uuid.New(), Username: name}, Password: "!", IsActive: true}
 	if err := db.Users().Create(t.Context(), user); err != nil {
 		t.Fatal(err)
 	}
