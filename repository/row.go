@@ -25,9 +25,14 @@ func sqlRow(db *sql.DB) rowReader {
 func pgxRow(pool *pgxpool.Pool) rowReader {
 	var known sync.Map // the statements so far, as PostgreSQL reads them
 	return func(ctx context.Context, statement string, values, into []any) error {
+		for i := range values { // pgx knows arrays of bytes; UUIDs would go by way of text
+			if id, ok := values[i].(uuid.UUID); ok {
+				values[i] = [len(id)]byte(id)
+			}
+		}
 		for i := range into {
 			if id, ok := into[i].(*uuid.UUID); ok {
-				into[i] = (*[len(id)]byte)(id) // which pgx reads as it is, and not by way of text
+				into[i] = (*[len(id)]byte)(id)
 			}
 		}
 		text, ok := known.Load(statement)

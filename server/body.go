@@ -56,7 +56,9 @@ func (op *operation) canonical(c echo.Context) (map[string]any, []problem, error
 		case !ok:
 			continue
 		case v.other != nil:
-			fields[field.name] = v.other
+			if fields[field.name], err = decode(v.other); err != nil {
+				return nil, nil, err
+			}
 		default:
 			fields[field.name] = field.canonical(v.text)
 			problems = append(problems, field.unfit(v)...)
@@ -116,9 +118,11 @@ func (op *operation) readBody(c echo.Context) (map[string]value, error) {
 	return nil, newDetail(http.StatusUnsupportedMediaType, fmt.Sprintf(`Unsupported media type "%s" in request.`, header))
 }
 
+var withoutHyphens = strings.NewReplacer("-", "", "_", "")
+
 // isUTF8 tells whether a charset is UTF-8 or a part of it, by any of the names that Python knows them by.
 func isUTF8(charset string) bool {
-	switch strings.NewReplacer("-", "", "_", "").Replace(strings.ToLower(charset)) {
+	switch withoutHyphens.Replace(strings.ToLower(charset)) {
 	case "", "utf8", "utf", "u8", "cp65001", "usascii", "ascii":
 		return true
 	}

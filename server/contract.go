@@ -31,16 +31,24 @@ type contract struct {
 	options    *openapi3filter.Options
 }
 
+// schemaOptions are how values are held against their schemas.
+var schemaOptions = []openapi3.SchemaValidationOption{
+	openapi3.WithStringFormatValidators(formats),
+	openapi3.DisableSchemaErrorDetails(), // they would hold the value
+	openapi3.MultiErrors(),
+	openapi3.VisitAsRequest(),
+}
+
 // operation is what the contract says of one operation, as the guard asks it.
 type operation struct {
 	route     *routers.Route
 	options   *openapi3filter.Options
-	open      bool // nobody needs to be signed in
-	owner     bool // only the owner of the account {id} may call it
-	registers bool // only while registration is open
-	hasBody   bool
-	fields    []textField // of the body
-	maxBytes  int64       // of the body
+	open      bool             // nobody needs to be signed in
+	owner     bool             // only the owner of the account {id} may call it
+	registers bool             // only while registration is open
+	body      *openapi3.Schema // nil where there is none
+	fields    []textField      // of the body
+	maxBytes  int64            // of the body
 }
 
 // key names an operation: its method and its path as Echo spells it.
@@ -58,14 +66,10 @@ func loadContract() (*contract, error) {
 		doc:        doc,
 		operations: map[string]*operation{},
 		options: &openapi3filter.Options{
-			AuthenticationFunc:  openapi3filter.NoopAuthenticationFunc, // the guard has seen to it
-			MultiError:          true,
-			SkipSettingDefaults: true,
-			KeepValidatedValue:  true,
-			SchemaValidationOptions: []openapi3.SchemaValidationOption{
-				openapi3.WithStringFormatValidators(formats),
-				openapi3.DisableSchemaErrorDetails(), // they would hold the value
-			},
+			MultiError:              true,
+			SkipSettingDefaults:     true,
+			ExcludeRequestBody:      true, // which the guard reads, and checks itself
+			SchemaValidationOptions: schemaOptions,
 		},
 	}
 	var maxBytes int64
@@ -90,8 +94,10 @@ func (c *contract) operation(path string, item *openapi3.PathItem, method string
 	if op.Security != nil {
 		security = *op.Security
 	}
+	unsecured := *op // the guard sees to that
+	unsecured.Security = openapi3.NewSecurityRequirements()
 	o := &operation{
-		route:   &routers.Route{Spec: c.doc, Path: path, PathItem: item, Method: method, Operation: op},
+		route:   &routers.Route{Spec: c.doc, Path: path, PathItem: item, Method: method, Operation: &unsecured},
 		options: c.options,
 		open:    len(security) == 0,
 	}
@@ -111,7 +117,7 @@ func (c *contract) operation(path string, item *openapi3.PathItem, method string
 		if media == nil || media.Schema == nil {
 			return nil, fmt.Errorf("the body has no schema as %s", mediaJSON)
 		}
-		o.hasBody = true
+		o.body = media.Schema.Value
 		for name, property := range media.Schema.Value.Properties {
 			field, err := fieldOf(name, property.Value)
 			if err != nil {
@@ -121,6 +127,11 @@ func (c *contract) operation(path string, item *openapi3.PathItem, method string
 		}
 	}
 	return o, nil
+}
+
+// violations are what the contract has against the fields of a body.
+func (op *operation) violations(fields map[string]any) ([]problem, error) {
+	return problemsOf(op.body.VisitJSON(fields, schemaOptions...))
 }
 
 func fieldOf(name string, schema *openapi3.Schema) (textField, error) {

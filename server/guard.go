@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/getkin/kin-openapi/openapi3filter"
@@ -105,7 +106,7 @@ func parseID(text string) (uuid.UUID, error) {
 // policy of this installation.
 func (s *Server) check(c echo.Context, op *operation, user repository.Profile) error {
 	var problems []problem
-	if op.hasBody {
+	if op.body != nil {
 		fields, found, err := op.canonical(c)
 		if err != nil {
 			return err
@@ -113,7 +114,11 @@ func (s *Server) check(c echo.Context, op *operation, user repository.Profile) e
 		if err := replaceBody(c.Request(), fields); err != nil {
 			return err
 		}
-		problems = append(found, weaknesses(s.policy, op.fields, fields, user)...)
+		violations, err := op.violations(fields)
+		if err != nil {
+			return fmt.Errorf("check the body: %w", err)
+		}
+		problems = slices.Concat(found, weaknesses(s.policy, op.fields, fields, user), violations)
 	}
 	params := make(map[string]string, len(c.ParamNames()))
 	for _, name := range c.ParamNames() {

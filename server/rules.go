@@ -7,8 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/getkin/kin-openapi/openapi3"
-
 	"github.com/rollbook/rollbook/password"
 	"github.com/rollbook/rollbook/repository"
 )
@@ -16,7 +14,6 @@ import (
 // Rules are those that the contract and a policy have for accounts, for who makes accounts otherwise than by HTTP.
 type Rules struct {
 	op     *operation
-	schema *openapi3.Schema
 	policy password.Policy
 }
 
@@ -26,8 +23,7 @@ func NewRules(policy password.Policy) (*Rules, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the contract: %w", err)
 	}
-	op := api.operations[key(http.MethodPost, "/api/v1/users/")]
-	return &Rules{op, op.route.Operation.RequestBody.Value.Content.Get(mediaJSON).Schema.Value, policy}, nil
+	return &Rules{api.operations[key(http.MethodPost, "/api/v1/users/")], policy}, nil
 }
 
 // Check makes the fields of a registration canonical, and returns what is wrong with them by their names, in the words of
@@ -44,9 +40,7 @@ func (r *Rules) Check(fields map[string]string) (canonical map[string]string, wr
 		values[field.name] = canonical[field.name]
 		problems = append(problems, field.unfit(value{text: text})...)
 	}
-	options := slices.Concat(r.op.options.SchemaValidationOptions,
-		[]openapi3.SchemaValidationOption{openapi3.MultiErrors(), openapi3.VisitAsRequest()})
-	violations, err := problemsOf(r.schema.VisitJSON(values, options...))
+	violations, err := r.op.violations(values)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -79,6 +73,9 @@ func attributesOf(user repository.Profile) []password.Attribute {
 // weaknesses are what the policy has against the new passwords of a body, for the account that it is about: as the body
 // would have it, and as it is otherwise.
 func weaknesses(policy password.Policy, listed []textField, fields map[string]any, user repository.Profile) []problem {
+	if !slices.ContainsFunc(listed, func(f textField) bool { return f.policy }) {
+		return nil
+	}
 	for name, value := range map[string]*string{
 		"username": &user.Username, "first_name": &user.FirstName, "last_name": &user.LastName, "email": &user.Email,
 	} {
