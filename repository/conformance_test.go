@@ -169,14 +169,14 @@ func TestUpdate(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if got != stored {
+				if got != stored.Profile {
 					t.Errorf("returned %+v, stored %+v", got, stored)
 				}
 				if fields := [3]string{got.FirstName, got.LastName, got.Email}; fields != test.want {
 					t.Errorf("got %q, want %q", fields, test.want)
 				}
-				if got.ID != user.ID || got.Username != "richard" || got.Password != "encoded" || !got.IsActive {
-					t.Errorf("something else changed: %+v", got)
+				if got.ID != user.ID || got.Username != "richard" || stored.Password != "encoded" || !stored.IsActive {
+					t.Errorf("something else changed: %+v", stored)
 				}
 				if untouched, err := db.Users().ByID(t.Context(), other.ID); err != nil || untouched.FirstName != "Richard" {
 					t.Errorf("another account: %+v, %v", untouched, err)

@@ -154,7 +154,7 @@ func (db *DB) Pool() Pool { return db.dialect.pool() }
 func (db *DB) Users() *Users { return &Users{db} }
 
 // Tokens are the tokens of the database, which live as long as is said here.
-func (db *DB) Tokens(l Lifetimes) *Tokens { return &Tokens{db, l} }
+func (db *DB) Tokens(l Lifetimes) *Tokens { return newTokens(db, l) }
 
 // The pause before a transaction is run again is random, up to firstPause at first and to twice as much each time.
 const firstPause, longestPause = 10 * time.Millisecond, 200 * time.Millisecond

@@ -43,8 +43,11 @@ func NewToken(userID uuid.UUID, client string) (token Token, key string) {
 	return Token{ID: uuid.New(), UserID: userID, Digest: Digest(key), Client: shorten(client)}, key
 }
 
-// longKey is how many characters the keys of django-rest-knox have.
-const longKey = 64
+const (
+	longKey     = 64 // how many characters the keys of django-rest-knox have
+	mostDigests = 3
+	mostLimits  = 3
+)
 
 // Digest is what is kept of a key: its SHA-256.
 func Digest(key string) []byte {
@@ -53,9 +56,9 @@ func Digest(key string) []byte {
 }
 
 // digests are what may be kept of a key: of the keys of django-rest-knox, their SHA-512, which was that of the bytes that
-// they stand for until its version 5.
-func digests(key string) [][]byte {
-	all := [][]byte{Digest(key)}
+// they stand for until its version 5. There is room for the limits behind them.
+func digests(key string) []any {
+	all := append(make([]any, 0, mostDigests+mostLimits), Digest(key))
 	if len(key) != longKey {
 		return all
 	}
@@ -106,22 +109,44 @@ func (l Lifetimes) precision() time.Duration {
 	return usedPrecision
 }
 
-// alive is the condition that a token t, of the time now, is alive, to stand behind others, and its values.
-func (l Lifetimes) alive(now time.Time) (sql string, values []any) {
-	sql, values = " AND (t.expires_at IS NULL OR t.expires_at > ?)", []any{now}
+// alive is the condition that a token t is alive, to stand behind others. Its values are the limits.
+func (l Lifetimes) alive() string {
+	sql := " AND (t.expires_at IS NULL OR t.expires_at > ?)"
 	if l.Idle > 0 {
-		sql, values = sql+" AND t.last_used_at > ?", append(values, now.Add(-l.Idle))
+		sql += " AND t.last_used_at > ?"
 	}
 	if l.Absolute > 0 {
-		sql, values = sql+" AND t.created_at > ?", append(values, now.Add(-l.Absolute))
+		sql += " AND t.created_at > ?"
 	}
-	return sql, values
+	return sql
+}
+
+// limits are the values that alive compares with at the time now, behind other values.
+func (l Lifetimes) limits(now time.Time, values ...any) []any {
+	values = append(values, now)
+	if l.Idle > 0 {
+		values = append(values, now.Add(-l.Idle))
+	}
+	if l.Absolute > 0 {
+		values = append(values, now.Add(-l.Absolute))
+	}
+	return values
 }
 
 // Tokens are the tokens of a database.
 type Tokens struct {
 	db        *DB
 	lifetimes Lifetimes
+	owner     [mostDigests + 1]string // the statements for so many digests
+}
+
+func newTokens(db *DB, l Lifetimes) *Tokens {
+	t := &Tokens{db: db, lifetimes: l}
+	for n := 1; n <= mostDigests; n++ {
+		t.owner[n] = "SELECT " + profileColumns + ", t.id, t.last_used_at FROM tokens t JOIN users ON users.id = t.user_id" +
+			" WHERE t.digest IN (?" + strings.Repeat(", ?", n-1) + ") AND users.is_active" + l.alive()
+	}
+	return t
 }
 
 // Create stores a new token. Its times are set.
@@ -134,9 +159,8 @@ func (t *Tokens) Create(ctx context.Context, token Token) error {
 // account's tokens that have outlived their limits are removed.
 func (t *Tokens) SignIn(ctx context.Context, token Token, encoded string) error {
 	now := t.db.Now()
-	alive, values := t.lifetimes.alive(now)
 	err := t.db.do(ctx, "remove old tokens", func(db *gorm.DB) error {
-		return db.Exec("DELETE FROM tokens AS t WHERE t.user_id = ? AND NOT (TRUE"+alive+")", append([]any{token.UserID}, values...)...).Error
+		return db.Exec("DELETE FROM tokens AS t WHERE t.user_id = ? AND NOT (TRUE"+t.lifetimes.alive()+")", t.lifetimes.limits(now, token.UserID)...).Error
 	})
 	if err != nil {
 		return err
@@ -153,15 +177,8 @@ func (t *Tokens) SignIn(ctx context.Context, token Token, encoded string) error 
 func (t *Tokens) Owner(ctx context.Context, key string) (owner Profile, token uuid.UUID, err error) {
 	now := t.db.Now()
 	digests := digests(key)
-	alive, limits := t.lifetimes.alive(now)
-	values := make([]any, 0, len(digests)+len(limits))
-	for _, digest := range digests {
-		values = append(values, digest)
-	}
 	var used time.Time
-	err = t.db.row(ctx, "owner of token", "SELECT "+profileColumns+`, t.id, t.last_used_at FROM tokens t JOIN users ON users.id = t.user_id
-		WHERE t.digest IN (?`+strings.Repeat(", ?", len(digests)-1)+") AND users.is_active"+alive,
-		append(values, limits...), append(owner.fields(), &token, &used))
+	err = t.db.row(ctx, "owner of token", t.owner[len(digests)], t.lifetimes.limits(now, digests...), append(owner.fields(), &token, &used))
 	if err == nil && now.Sub(used) >= t.lifetimes.precision() {
 		err = t.use(ctx, token, now)
 	}
@@ -183,9 +200,8 @@ func (t *Tokens) use(ctx context.Context, token uuid.UUID, now time.Time) error 
 func (t *Tokens) Of(ctx context.Context, user uuid.UUID) ([]Token, error) {
 	var tokens []Token
 	err := t.db.do(ctx, "tokens of user", func(db *gorm.DB) error {
-		alive, values := t.lifetimes.alive(db.NowFunc())
-		return db.Raw(`SELECT * FROM tokens t WHERE t.user_id = ?`+alive+` ORDER BY t.created_at DESC, t.id LIMIT ?`,
-			append(append([]any{user}, values...), maxListed)...).Scan(&tokens).Error
+		return db.Raw("SELECT * FROM tokens t WHERE t.user_id = ?"+t.lifetimes.alive()+" ORDER BY t.created_at DESC, t.id LIMIT ?",
+			append(t.lifetimes.limits(db.NowFunc(), user), maxListed)...).Scan(&tokens).Error
 	})
 	return tokens, err
 }

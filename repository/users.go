@@ -56,8 +56,10 @@ const (
 	userColumns    = profileColumns + ", users.password, users.is_active, users.created_at, users.updated_at"
 )
 
+// fields has room for what a statement returns beside them.
 func (p *Profile) fields() []any {
-	return []any{&p.ID, &p.Username, &p.FirstName, &p.LastName, &p.Email}
+	const room = 10
+	return append(make([]any, 0, room), &p.ID, &p.Username, &p.FirstName, &p.LastName, &p.Email)
 }
 
 func (u *User) fields() []any {
@@ -74,14 +76,16 @@ func (u *Users) ByUsername(ctx context.Context, username string) (User, error) {
 	return u.one(ctx, "user by username", "SELECT "+userColumns+" FROM users WHERE users.username = ?", username)
 }
 
-// Update changes an account and returns it as it is afterwards, or ErrNotFound.
-func (u *Users) Update(ctx context.Context, id uuid.UUID, changes UserChanges) (User, error) {
+// Update changes an account and returns its profile as it is afterwards, or ErrNotFound.
+func (u *Users) Update(ctx context.Context, id uuid.UUID, changes UserChanges) (profile Profile, err error) {
 	if changes == (UserChanges{}) {
-		return u.ByID(ctx, id)
+		user, err := u.ByID(ctx, id)
+		return user.Profile, err
 	}
-	return u.one(ctx, "update user", `UPDATE users SET first_name = coalesce(?, first_name), last_name = coalesce(?, last_name),
-		email = coalesce(?, email), updated_at = ? WHERE users.id = ? RETURNING `+userColumns,
-		changes.FirstName, changes.LastName, changes.Email, u.db.Now(), id)
+	values := []any{changes.FirstName, changes.LastName, changes.Email, u.db.Now(), id}
+	err = u.db.row(ctx, "update user", `UPDATE users SET first_name = coalesce(?, first_name), last_name = coalesce(?, last_name),
+		email = coalesce(?, email), updated_at = ? WHERE users.id = ? RETURNING `+profileColumns, values, profile.fields())
+	return profile, err
 }
 
 func (u *Users) one(ctx context.Context, what, statement string, values ...any) (user User, err error) {

@@ -90,14 +90,17 @@ func (m *metrics) answered(operation string, status int, took time.Duration) {
 	m.requests.WithLabelValues(operation, strconv.Itoa(status)).Observe(took.Seconds())
 }
 
-// operationIDs are the names of the contract's operations, by method and path as Echo spells it.
-func operationIDs(api *contract) map[string]string {
-	ids := map[string]string{}
+// operationIDs are the names of the contract's operations, by path as Echo spells it and method.
+func operationIDs(api *contract) map[string]map[string]string {
+	ids := map[string]map[string]string{}
 	for _, o := range api.operations {
 		for _, path := range spellings(echoPath(o.route.Path)) {
-			ids[key(o.route.Method, path)] = o.route.Operation.OperationID
+			if ids[path] == nil {
+				ids[path] = map[string]string{}
+			}
+			ids[path][o.route.Method] = o.route.Operation.OperationID
 			if o.route.Method == http.MethodGet {
-				ids[key(http.MethodHead, path)] = o.route.Operation.OperationID
+				ids[path][http.MethodHead] = o.route.Operation.OperationID
 			}
 		}
 	}
@@ -106,7 +109,7 @@ func operationIDs(api *contract) map[string]string {
 
 // operationOf is the name of the operation that a request is for.
 func (s *Server) operationOf(c echo.Context) string {
-	if id, ok := s.operationIDs[key(c.Request().Method, c.Path())]; ok {
+	if id, ok := s.operationIDs[c.Path()][c.Request().Method]; ok {
 		return id
 	}
 	return otherOperation

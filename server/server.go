@@ -52,7 +52,7 @@ type Server struct {
 	log    *slog.Logger
 
 	metrics      *metrics
-	operationIDs map[string]string // by method and path
+	operationIDs map[string]map[string]string // by path and method
 
 	refuseAfter     time.Duration
 	throttle        Throttle

@@ -58,20 +58,20 @@ func (s *Server) GetUser(ctx context.Context, req gen.GetUserRequestObject) (gen
 
 // UpdateUser does the same as PatchUser.
 func (s *Server) UpdateUser(ctx context.Context, req gen.UpdateUserRequestObject) (gen.UpdateUserResponseObject, error) {
-	user, err := s.users.Update(ctx, req.Id, toChanges(req.JSONBody))
+	profile, err := s.users.Update(ctx, req.Id, toChanges(req.JSONBody))
 	if err != nil {
 		return nil, err
 	}
-	return gen.UpdateUser200JSONResponse(toUser(user.Profile)), nil
+	return gen.UpdateUser200JSONResponse(toUser(profile)), nil
 }
 
 // PatchUser changes the fields that the request has.
 func (s *Server) PatchUser(ctx context.Context, req gen.PatchUserRequestObject) (gen.PatchUserResponseObject, error) {
-	user, err := s.users.Update(ctx, req.Id, toChanges(req.JSONBody))
+	profile, err := s.users.Update(ctx, req.Id, toChanges(req.JSONBody))
 	if err != nil {
 		return nil, err
 	}
-	return gen.PatchUser200JSONResponse(toUser(user.Profile)), nil
+	return gen.PatchUser200JSONResponse(toUser(profile)), nil
 }
 
 func toUser(p repository.Profile) gen.User {
