@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -25,9 +26,9 @@ func sqlRow(db *sql.DB) rowReader {
 func pgxRow(pool *pgxpool.Pool) rowReader {
 	var known sync.Map // the statements so far, as PostgreSQL reads them
 	return func(ctx context.Context, statement string, values, into []any) error {
-		for i := range values { // pgx knows arrays of bytes; UUIDs would go by way of text
+		for i := range values { // of types that pgx knows: others would go by way of text
 			if id, ok := values[i].(uuid.UUID); ok {
-				values[i] = [len(id)]byte(id)
+				values[i] = pgtype.UUID{Bytes: id, Valid: true}
 			}
 		}
 		for i := range into {

@@ -17,6 +17,9 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
+// RequestLine is the message of the line that is written about each request.
+const RequestLine = "request"
+
 // watch gives each request an id, and when it is answered counts it and writes one line about it. The line names the route
 // and not the path, which could hold anything. The cause of a 5xx is told here and nowhere else.
 func (s *Server) watch(next echo.HandlerFunc) echo.HandlerFunc {
@@ -56,7 +59,7 @@ func (s *Server) watch(next echo.HandlerFunc) echo.HandlerFunc {
 			attrs = append(attrs, slog.Any("error", err))
 		}
 		s.metrics.answered(operation, status, took)
-		s.log.LogAttrs(c.Request().Context(), level, "request", attrs...)
+		s.log.LogAttrs(c.Request().Context(), level, RequestLine, attrs...)
 		return nil
 	}
 }

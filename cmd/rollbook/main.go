@@ -201,13 +201,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return fmt.Errorf("%w (see rollbook --help)", err)
 	}
 	command.BindTo(ctx, (*context.Context)(nil))
-	return command.Run(output{out: stdout, err: stderr, log: newLog(stderr, c.LogFormat), in: os.Stdin})
-}
-
-// newLog returns a log in the format text or json.
-func newLog(to io.Writer, format string) *slog.Logger {
-	if format == "json" {
-		return slog.New(slog.NewJSONHandler(to, nil))
-	}
-	return slog.New(slog.NewTextHandler(to, nil))
+	log, flush := newLog(stderr, c.LogFormat)
+	err = command.Run(output{out: stdout, err: stderr, log: log, in: os.Stdin})
+	return errors.Join(err, flush())
 }
