@@ -59,9 +59,20 @@ func (s *Server) watch(next echo.HandlerFunc) echo.HandlerFunc {
 			attrs = append(attrs, slog.Any("error", err))
 		}
 		s.metrics.answered(operation, status, took)
-		s.log.LogAttrs(c.Request().Context(), level, RequestLine, attrs...)
+		s.writeLine(c.Request().Context(), level, attrs)
 		return nil
 	}
+}
+
+// writeLine does what LogAttrs does, but for looking up which line of the program it is called at.
+func (s *Server) writeLine(ctx context.Context, level slog.Level, attrs []slog.Attr) {
+	handler := s.log.Handler()
+	if !handler.Enabled(ctx, level) {
+		return
+	}
+	line := slog.NewRecord(time.Now(), level, RequestLine, 0)
+	line.AddAttrs(attrs...)
+	_ = handler.Handle(ctx, line) // there is nobody to tell
 }
 
 // requestIDs are the ids that are taken over: of any usual kind, and without anything that would stand out in a log.

@@ -52,7 +52,7 @@ var foreign = map[string][]string{
 	"github.com/getkin/kin-":     {"/server"},
 	"github.com/alecthomas/kong": {"/cmd/rollbook"},
 	"golang.org/x/crypto/":       {"/password"},
-	"github.com/prometheus/":     {"/cmd/rollbook", "/repository", "/server"},
+	"github.com/prometheus/":     {"/cmd/rollbook", "/server"},
 	"go.opentelemetry.io/":       {"/cmd/rollbook", "/password", "/repository", "/server"},
 }
 

@@ -1,10 +1,12 @@
 package testdb
 
 import (
+	"encoding/binary"
 	"io"
 	"net"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"testing"
 )
 
@@ -16,6 +18,8 @@ type Line struct {
 	moves *sync.Cond
 	state state
 	conns []net.Conn
+
+	statements atomic.Int64
 }
 
 type state int
@@ -91,8 +95,35 @@ func (l *Line) connect(from net.Conn, target string) {
 		return
 	}
 	l.conns = append(l.conns, from, to)
-	go l.copy(to, from)
+	go l.copy(to, io.TeeReader(from, &messages{statements: &l.statements}))
 	go l.copy(from, to)
+}
+
+// Statements is how many statements have been sent through the line.
+func (l *Line) Statements() int64 { return l.statements.Load() }
+
+// messages counts those of a client's messages that have PostgreSQL run a statement, Query and Execute. Each has a letter and its
+// length, but for the first one, which lacks the letter. There must be no TLS.
+type messages struct {
+	statements *atomic.Int64
+	letter     int // how many bytes stand before the length
+	rest       []byte
+}
+
+func (m *messages) Write(sent []byte) (int, error) {
+	const length = 4
+	m.rest = append(m.rest, sent...)
+	for len(m.rest) >= m.letter+length {
+		size := m.letter + int(binary.BigEndian.Uint32(m.rest[m.letter:]))
+		if len(m.rest) < size {
+			break
+		}
+		if m.letter == 1 && (m.rest[0] == 'Q' || m.rest[0] == 'E') {
+			m.statements.Add(1)
+		}
+		m.letter, m.rest = 1, m.rest[size:]
+	}
+	return len(sent), nil
 }
 
 // copy passes on what is sent, when the line lets it.
