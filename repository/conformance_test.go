@@ -219,3 +219,15 @@ func TestCallsEndWithTheirContext(t *testing.T) {
 		}
 	})
 }
+
+func TestPool(t *testing.T) {
+	each(t, func(t *testing.T, db *repository.DB) {
+		if _, err := db.Users().ByID(t.Context(), uuid.New()); !errors.Is(err, repository.ErrNotFound) {
+			t.Fatal(err)
+		}
+		const ofSQLite = 4
+		if p := db.Pool(); p.Most != repository.DefaultSettings.Connections && p.Most != ofSQLite || p.InUse != 0 || p.Idle < 1 {
+			t.Errorf("got %+v", p)
+		}
+	})
+}

@@ -79,7 +79,7 @@ func publish(t testing.TB, groups []group, text string) {
 	for path, text := range map[string]string{
 		page: before + tableBegins + text + tableEnds + after, "../../docs/speed.svg": svg.String(),
 	} {
-		if err := os.WriteFile(path, []byte(text), 0o644); err != nil { //nolint:gosec // for all to read
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
