@@ -224,3 +224,33 @@ func TestStaleSignIns(t *testing.T) {
 		}
 	})
 }
+
+// A sign-in that finds a change of the password under way waits for it, so that it cannot make a token that the change does not see.
+func TestSignInWaitsForPasswordChange(t *testing.T) {
+	address := testdb.Postgres(t)
+	db := testdb.Open(t, address)
+	user, _ := create(t, db, newUser("richard"))
+	change, err := testdb.SQL(t, address).BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := change.ExecContext(t.Context(), "UPDATE users SET password = 'another'"); err != nil {
+		t.Fatal(err)
+	}
+	signedIn := make(chan error, 1)
+	go func() {
+		token, _ := repository.NewToken(user.ID, "")
+		signedIn <- db.Tokens(repository.Lifetimes{}).SignIn(t.Context(), token, user.Password)
+	}()
+	select {
+	case err := <-signedIn:
+		t.Fatalf("it did not wait: %v", err)
+	case <-time.After(200 * time.Millisecond):
+	}
+	if err := change.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-signedIn; !errors.Is(err, repository.ErrNotFound) {
+		t.Errorf("got %v, want ErrNotFound", err)
+	}
+}
