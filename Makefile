@@ -11,7 +11,7 @@ LDFLAGS  = -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 BINARY   = rollbook
 
 .DEFAULT_GOAL = help
-.PHONY: help run build release test test-long gen check gen-check vet lint deploy-lint contract-lint contract-breaking contract-release test-race fuzz fault bench screenshot npm sdk
+.PHONY: help run build release test test-long gen check gen-check vet lint deploy-lint contract-lint contract-breaking contract-release test-race fuzz fault bench bench-growth screenshot npm sdk
 
 help: ## Show what there is to make.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -88,6 +88,9 @@ fault: ## Break the database, its connections, the disk, clients and the server 
 
 bench: ## Measure Rollbook beside a program that does the same jobs with net/http and pgx alone; needs wrk and PostgreSQL.
 	CGO_ENABLED=0 go test ./test/load -count=1 -v -timeout 60m -run '^$$' -bench BesideTheFloor -benchtime 1x
+
+bench-growth: ## Measure what profile reads and logins cost with ten thousand accounts, a million and ten million; needs 20 GB of disk and 8 of memory.
+	CGO_ENABLED=0 go test ./test/load -count=1 -v -timeout 60m -run '^$$' -bench Growth -benchtime 1x
 
 screenshot: ## Take the picture of the documentation that the README shows; needs Chromium.
 	go test ./test/browser -count=1 -run 'TestDocumentation$$' -screenshot "$(CURDIR)/docs/swagger-ui.png"
