@@ -200,7 +200,7 @@ func userRow(now time.Time) func([]byte, int) []byte {
 		same = field(same, value)
 	}
 	return func(to []byte, n int) []byte {
-		id := id("users", n)
+		id := id(users, n)
 		to = binary.BigEndian.AppendUint16(to, 9)
 		to = field(to, id[:])
 		to = field(to, username(n))
@@ -210,7 +210,7 @@ func userRow(now time.Time) func([]byte, int) []byte {
 
 func tokenRow(now time.Time) func([]byte, int) []byte {
 	return func(to []byte, n int) []byte {
-		id, user, digest := id("tokens", n), id("users", n), sha256.Sum256(key(n))
+		id, user, digest := id(tokens, n), id(users, n), sha256.Sum256(key(n))
 		to = binary.BigEndian.AppendUint16(to, 5)
 		to = field(to, id[:])
 		to = field(to, user[:])
@@ -238,10 +238,17 @@ func key(n int) []byte {
 	return hex.AppendEncode(nil, sum[:20])
 }
 
-// id is that of the nth row of a table. It is a UUID of version 4, as random as those of a server, and the same each time.
-func id(table string, n int) uuid.UUID {
-	sum := sha256.Sum256(strconv.AppendInt([]byte(table), int64(n), 10))
-	id := uuid.UUID(sum[:16])
+// The tables that ids are of.
+const (
+	users uint64 = iota
+	tokens
+)
+
+// id is that of the nth row of a table. It is a UUID of version 4, in no order, as those of a server are, and the same each time.
+func id(table uint64, n int) (id uuid.UUID) {
+	random := rand.NewPCG(table, uint64(n))
+	binary.BigEndian.PutUint64(id[:8], random.Uint64())
+	binary.BigEndian.PutUint64(id[8:], random.Uint64())
 	id[6], id[8] = id[6]&0x0f|0x40, id[8]&0x3f|0x80
 	return id
 }
@@ -251,7 +258,7 @@ func list(t testing.TB, accounts, listed int) string {
 	t.Helper()
 	var text bytes.Buffer
 	for _, n := range rand.New(rand.NewPCG(1, 2)).Perm(accounts)[:listed] {
-		fmt.Fprintf(&text, "%s %s %s\n", id("users", n+1), key(n+1), username(n+1))
+		fmt.Fprintf(&text, "%s %s %s\n", id(users, n+1), key(n+1), username(n+1))
 	}
 	path := filepath.Join(t.TempDir(), "accounts")
 	if err := os.WriteFile(path, text.Bytes(), 0o600); err != nil {
