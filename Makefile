@@ -13,7 +13,7 @@ BINARY   = rollbook
 PGO      = cmd/rollbook/rollbook.pgo
 
 .DEFAULT_GOAL = help
-.PHONY: help run build release test test-long gen check gen-check vet lint deploy-lint contract-lint contract-breaking contract-release test-race fuzz fault bench pgo screenshot npm sdk
+.PHONY: help run build release test test-long gen check gen-check vet lint deploy-lint contract-lint contract-breaking contract-release test-race fuzz fault bench bench-growth pgo screenshot npm sdk
 
 help: ## Show what there is to make.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -88,11 +88,14 @@ fuzz: ## Try CHECKS random requests (100000), and FUZZTIME (1m) on each fuzz tar
 fault: ## Break the database, its connections, the disk, clients and the server itself, for some minutes, and print figures.
 	CGO_ENABLED=0 go test ./test/fault -count=1 -v -timeout 20m -full
 
-bench: ## Measure Rollbook beside a program that does the same jobs with net/http and pgx alone; and write docs/speed.md; needs wrk and PostgreSQL.
+bench: ## Measure Rollbook beside a program that does the same jobs with net/http and pgx alone, and write docs/speed.md; needs wrk and PostgreSQL.
 	CGO_ENABLED=0 go test ./test/load -count=1 -v -timeout 60m -run '^$$' -bench BesideTheFloor -benchtime 1x -write
 
 pgo: ## Take the profile by which the compiler optimises ./rollbook, from reads and changes of profiles; needs wrk and PostgreSQL.
 	CGO_ENABLED=0 go test ./test/load -count=1 -v -timeout 10m -run '^$$' -bench InProcess -benchtime 1x -lasts 20s -cpuprofile $(PGO) -o /dev/null
+
+bench-growth: ## Measure what profile reads and logins cost with ten thousand accounts, a million and ten million; needs 20 GB of disk and 12 of memory.
+	CGO_ENABLED=0 go test ./test/load -count=1 -v -timeout 60m -run '^$$' -bench Growth -benchtime 1x
 
 screenshot: ## Take the picture of the documentation that the README shows; needs Chromium.
 	go test ./test/browser -count=1 -run 'TestDocumentation$$' -screenshot "$(CURDIR)/docs/swagger-ui.png"

@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/rollbook/rollbook/repository"
+	"github.com/rollbook/rollbook/test/testdb"
 )
 
 // signIn stores another token of an account and returns it with its key.

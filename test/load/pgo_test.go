@@ -14,7 +14,7 @@ func BenchmarkInProcess(b *testing.B) {
 	wrk := need.Program(b, "wrk")
 	cluster := testdb.NewCluster(b, durable...)
 	startRollbook(b, cluster.Address) // which migrates
-	accounts := fill(b, cluster.Address)
+	accounts, _ := fill(b, cluster.Address, 10_000, 1000)
 	s := testserver.Start(b, cluster.Address)
 	for b.Loop() {
 		for _, j := range jobs {
