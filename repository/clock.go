@@ -2,7 +2,6 @@ package repository
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -45,7 +44,7 @@ func (c *clock) now() time.Time {
 	return now.UTC().Truncate(time.Microsecond)
 }
 
-// ask reads the clock of PostgreSQL on a new connection, which it closes where there is no answer.
+// ask reads the clock of PostgreSQL on a new connection.
 func (c *clock) ask(ctx context.Context, conn *pgx.Conn) error {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
@@ -53,7 +52,7 @@ func (c *clock) ask(ctx context.Context, conn *pgx.Conn) error {
 	before := c.local()
 	// In the protocol that needs one round trip, and works through any pooler.
 	if err := conn.QueryRow(ctx, "SELECT clock_timestamp()", pgx.QueryExecModeSimpleProtocol).Scan(&now); err != nil {
-		return errors.Join(fmt.Errorf("ask the time: %w", err), conn.Close(ctx))
+		return fmt.Errorf("ask the time: %w", err)
 	}
 	c.read(now, before, c.local())
 	return nil

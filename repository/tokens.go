@@ -166,9 +166,9 @@ func (t *Tokens) SignIn(ctx context.Context, token Token, encoded string) error 
 		return err
 	}
 	// The account is held until the token is there, so that who ends sign-ins finds it.
-	return t.db.row(ctx, "sign in", `INSERT INTO tokens (id, user_id, digest, client, created_at, last_used_at)
-		SELECT ?, users.id, ?, ?, ?, ? FROM users WHERE users.id = ? AND users.is_active AND users.password = ?`+t.db.dialect.forShare+` RETURNING id`,
-		[]any{token.ID, token.Digest, token.Client, now, now, token.UserID, encoded}, []any{&token.ID})
+	return t.db.row(ctx, "sign in", `INSERT INTO tokens (id, user_id, digest, client, created_at, last_used_at, expires_at)
+		SELECT ?, users.id, ?, ?, ?, ?, ? FROM users WHERE users.id = ? AND users.is_active AND users.password = ?`+t.db.dialect.forShare+` RETURNING id`,
+		[]any{token.ID, token.Digest, token.Client, now, now, token.ExpiresAt, token.UserID, encoded}, []any{&token.ID})
 }
 
 // Owner returns the profile of the account that a key signs in, and the id of the key's token, with one statement; a second

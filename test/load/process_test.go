@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rollbook/rollbook/test/need"
 	"github.com/rollbook/rollbook/test/testserver"
 )
 
@@ -30,6 +31,7 @@ func program(t *testing.T) string {
 }
 
 func TestLongStart(t *testing.T) {
+	need.Long(t)
 	path, database := program(t), "sqlite:"+filepath.Join(t.TempDir(), "rollbook.db")
 	fastest := time.Hour // of several: what else the machine does makes some slower
 	for n := range startTries + 1 {
@@ -54,6 +56,7 @@ func TestLongStart(t *testing.T) {
 }
 
 func TestLongMemory(t *testing.T) {
+	need.Long(t)
 	cmd := exec.CommandContext(t.Context(), program(t), "serve")
 	cmd.Env = []string{
 		"DATABASE_URL=sqlite:" + filepath.Join(t.TempDir(), "rollbook.db"), "ADDR=127.0.0.1:0",
