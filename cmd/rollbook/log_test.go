@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -10,11 +12,16 @@ import (
 	"github.com/rollbook/rollbook/server"
 )
 
-// writes are what was written, one by one.
-type writes []string
+// writes are how many lines were written, one write after the other.
+type writes struct {
+	mu    sync.Mutex
+	lines []int
+}
 
 func (w *writes) Write(p []byte) (int, error) {
-	*w = append(*w, string(p))
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.lines = append(w.lines, bytes.Count(p, []byte("\n")))
 	return len(p), nil
 }
 
@@ -30,12 +37,10 @@ func TestLinesOfRequestsWaitForEachOther(t *testing.T) {
 		}
 		want := func(numbers ...int) {
 			t.Helper()
-			var got []int
-			for _, write := range to {
-				got = append(got, strings.Count(write, "\n"))
-			}
-			if !slices.Equal(got, numbers) {
-				t.Fatalf("lines written at once: %v, want %v", got, numbers)
+			to.mu.Lock()
+			defer to.mu.Unlock()
+			if !slices.Equal(to.lines, numbers) {
+				t.Fatalf("lines written at once: %v, want %v", to.lines, numbers)
 			}
 		}
 		requests(0, 1)
