@@ -26,14 +26,15 @@ const (
 	plotHeight = 200
 	plotBase   = 250 // where the bars stand
 	plotLeft   = 60
+	plotMost   = 1.15 // where higher bars end
 	barWidth   = 34
 	groupWidth = 150
 )
 
 var plot = template.Must(template.New("plot").Funcs(template.FuncMap{
 	"x":      func(group, bar int) int { return plotLeft + group*groupWidth + bar*(barWidth+4) },
-	"y":      func(ratio float64) float64 { return plotBase - plotHeight*ratio },
-	"height": func(ratio float64) float64 { return plotHeight * ratio },
+	"y":      func(ratio float64) float64 { return plotBase - plotHeight*min(ratio, plotMost) },
+	"height": func(ratio float64) float64 { return plotHeight * min(ratio, plotMost) },
 	"middle": func(x int) int { return x + barWidth/2 },
 	"add":    func(a, b int) int { return a + b },
 	"short":  func(ratio float64) string { return fmt.Sprintf("%.2f", ratio) },
