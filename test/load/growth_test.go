@@ -1,7 +1,6 @@
 package load_test
 
 import (
-	"context"
 	"flag"
 	"fmt"
 	"runtime"
@@ -11,8 +10,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/jackc/pgx/v5"
 
 	"github.com/rollbook/rollbook/test/need"
 	"github.com/rollbook/rollbook/test/testdb"
@@ -131,10 +128,7 @@ func warm(t testing.TB, address string) {
 
 func execute(t testing.TB, address, statement string) {
 	t.Helper()
-	if err := withConn(t.Context(), address, func(conn *pgx.Conn) error {
-		_, err := conn.Exec(t.Context(), statement)
-		return err
-	}); err != nil {
+	if _, err := testdb.SQL(t, address).ExecContext(t.Context(), statement); err != nil {
 		t.Fatalf("%s: %v", statement, err)
 	}
 }
@@ -142,20 +136,9 @@ func execute(t testing.TB, address, statement string) {
 // query reads one value.
 func query(t testing.TB, address string, into any, statement string) {
 	t.Helper()
-	if err := withConn(t.Context(), address, func(conn *pgx.Conn) error {
-		return conn.QueryRow(t.Context(), statement).Scan(into)
-	}); err != nil {
+	if err := testdb.SQL(t, address).QueryRowContext(t.Context(), statement).Scan(into); err != nil {
 		t.Fatalf("%s: %v", statement, err)
 	}
-}
-
-func withConn(ctx context.Context, address string, f func(*pgx.Conn) error) error {
-	conn, err := pgx.Connect(ctx, address)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = conn.Close(ctx) }()
-	return f(conn)
 }
 
 // reportGrowth prints the table, fewest accounts first, and fails the test where a target is missed.
