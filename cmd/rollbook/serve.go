@@ -27,6 +27,7 @@ func (s serve) Run(ctx context.Context, o output) (err error) {
 	if err != nil {
 		return err
 	}
+	collectLessOften()
 	if at > known { // which is how going back and a rolling upgrade look
 		o.log.Warn("the database is newer than this release", "version", at, "known", known)
 	}
