@@ -59,7 +59,7 @@ func openPostgres(address string, s Settings) (dialect, error) {
 		clock:    clock,
 		now:      "clock_timestamp()",
 		forShare: " FOR SHARE",
-		row:      pgxRow(pool),
+		rows:     pgxRows(pool),
 		pool: func() Pool {
 			stat := pool.Stat()
 			return Pool{int(stat.MaxConns()), int(stat.AcquiredConns()), int(stat.IdleConns()), stat.EmptyAcquireCount(), stat.EmptyAcquireWaitTime()}

@@ -63,7 +63,7 @@ type dialect struct {
 	clock      *clock
 	now        string // the time by a clock that all processes share, in SQL; NULL where it is theirs
 	forShare   string // keeps others from changing the rows that a SELECT found, until its transaction ends, in SQL
-	row        rowReader
+	rows       rowsReader
 	pool       func() Pool
 	close      func() error
 	goose      goose.Dialect
@@ -177,7 +177,17 @@ func (db *DB) do(ctx context.Context, what string, f func(*gorm.DB) error) error
 
 // row runs a statement that is asked for often, with ? for its values, and reads the one row that it returns.
 func (db *DB) row(ctx context.Context, what, statement string, values, into []any) error {
-	return db.run(ctx, what, func(ctx context.Context) error { return db.dialect.row(ctx, statement, values, into) })
+	return db.run(ctx, what, func(ctx context.Context) error {
+		found := false
+		err := db.dialect.rows(ctx, statement, values, func(read scan) error {
+			found = true
+			return read(into...)
+		})
+		if err == nil && !found {
+			return sql.ErrNoRows
+		}
+		return err
+	})
 }
 
 // run runs f within the context and the timeout, and names the errors that callers tell apart. Where the database has

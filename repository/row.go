@@ -12,28 +12,48 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// rowReader runs a statement with ? for its values, and reads the one row that it returns. It is sql.ErrNoRows where there
-// is none.
-type rowReader func(ctx context.Context, statement string, values, into []any) error
+// scan reads the columns of a row.
+type scan func(into ...any) error
 
-func sqlRow(db *sql.DB) rowReader {
-	return func(ctx context.Context, statement string, values, into []any) error {
-		return db.QueryRowContext(ctx, statement, values...).Scan(into...)
+// rowsReader runs a statement with ? for its values, and calls each with every row that it returns. A value of several byte strings
+// stands in "= ANY (?)".
+type rowsReader func(ctx context.Context, statement string, values []any, each func(scan) error) error
+
+func sqlRows(db *sql.DB) rowsReader {
+	return func(ctx context.Context, statement string, values []any, each func(scan) error) error {
+		var singly []any
+		for _, value := range values {
+			several, ok := value.([][]byte)
+			if !ok {
+				singly = append(singly, value)
+				continue
+			}
+			statement = strings.Replace(statement, "= ANY (?)", "IN (?"+strings.Repeat(", ?", len(several)-1)+")", 1)
+			for _, one := range several {
+				singly = append(singly, one)
+			}
+		}
+		rows, err := db.QueryContext(ctx, statement, singly...)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = rows.Close() }() // its error is that of Err, too
+		for rows.Next() {
+			if err := each(rows.Scan); err != nil {
+				return err
+			}
+		}
+		return rows.Err()
 	}
 }
 
-// pgxRow leaves database/sql aside, which takes longer than PostgreSQL does.
-func pgxRow(pool *pgxpool.Pool) rowReader {
+// pgxRows leaves database/sql aside, which takes longer than PostgreSQL does.
+func pgxRows(pool *pgxpool.Pool) rowsReader {
 	var known sync.Map // the statements so far, as PostgreSQL reads them
-	return func(ctx context.Context, statement string, values, into []any) error {
+	return func(ctx context.Context, statement string, values []any, each func(scan) error) error {
 		for i := range values { // of types that pgx knows: others would go by way of text
 			if id, ok := values[i].(uuid.UUID); ok {
 				values[i] = pgtype.UUID{Bytes: id, Valid: true}
-			}
-		}
-		for i := range into {
-			if id, ok := into[i].(*uuid.UUID); ok {
-				into[i] = (*[len(id)]byte)(id)
 			}
 		}
 		text, ok := known.Load(statement)
@@ -41,7 +61,25 @@ func pgxRow(pool *pgxpool.Pool) rowReader {
 			text = numbered(statement)
 			known.Store(statement, text)
 		}
-		return pool.QueryRow(ctx, text.(string), values...).Scan(into...)
+		rows, err := pool.Query(ctx, text.(string), values...)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		read := func(into ...any) error {
+			for i := range into {
+				if id, ok := into[i].(*uuid.UUID); ok {
+					into[i] = (*[len(id)]byte)(id)
+				}
+			}
+			return rows.Scan(into...)
+		}
+		for rows.Next() {
+			if err := each(read); err != nil {
+				return err
+			}
+		}
+		return rows.Err()
 	}
 }
 

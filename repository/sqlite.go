@@ -65,7 +65,7 @@ func openSQLite(address string, s Settings) (dialect, error) {
 		sql:      db,
 		clock:    &clock{local: s.Now},
 		now:      "NULL",
-		row:      sqlRow(db),
+		rows:     sqlRows(db),
 		pool: func() Pool {
 			stat := db.Stats()
 			return Pool{stat.MaxOpenConnections, stat.InUse, stat.Idle, stat.WaitCount, stat.WaitDuration}

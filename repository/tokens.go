@@ -1,12 +1,14 @@
 package repository
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/sha512"
+	"database/sql"
 	"encoding/hex"
-	"strings"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -43,11 +45,8 @@ func NewToken(userID uuid.UUID, client string) (token Token, key string) {
 	return Token{ID: uuid.New(), UserID: userID, Digest: Digest(key), Client: shorten(client)}, key
 }
 
-const (
-	longKey     = 64 // how many characters the keys of django-rest-knox have
-	mostDigests = 3
-	mostLimits  = 3
-)
+// longKey is how many characters the keys of django-rest-knox have.
+const longKey = 64
 
 // Digest is what is kept of a key: its SHA-256.
 func Digest(key string) []byte {
@@ -56,9 +55,9 @@ func Digest(key string) []byte {
 }
 
 // digests are what may be kept of a key: of the keys of django-rest-knox, their SHA-512, which was that of the bytes that
-// they stand for until its version 5. There is room for the limits behind them.
-func digests(key string) []any {
-	all := append(make([]any, 0, mostDigests+mostLimits), Digest(key))
+// they stand for until its version 5.
+func digests(key string) [][]byte {
+	all := [][]byte{Digest(key)}
 	if len(key) != longKey {
 		return all
 	}
@@ -137,15 +136,24 @@ func (l Lifetimes) limits(now time.Time, values ...any) []any {
 type Tokens struct {
 	db        *DB
 	lifetimes Lifetimes
-	owner     [mostDigests + 1]string // the statements for so many digests
+	owner     string // the statement that finds whose token has a digest
+	owners    string // the same of several digests
+	lookups   gatherer[lookup]
+}
+
+// lookup asks whose a token of one of the digests is.
+type lookup struct {
+	digests [][]byte
+	owner   Profile
+	token   uuid.UUID // zero where there is none
+	used    time.Time
 }
 
 func newTokens(db *DB, l Lifetimes) *Tokens {
-	t := &Tokens{db: db, lifetimes: l}
-	for n := 1; n <= mostDigests; n++ {
-		t.owner[n] = "SELECT " + profileColumns + ", t.id, t.last_used_at FROM tokens t JOIN users ON users.id = t.user_id" +
-			" WHERE t.digest IN (?" + strings.Repeat(", ?", n-1) + ") AND users.is_active" + l.alive()
-	}
+	find := "SELECT t.digest, t.id, t.last_used_at, " + profileColumns + " FROM tokens t JOIN users ON users.id = t.user_id WHERE t.digest "
+	alive := " AND users.is_active" + l.alive()
+	t := &Tokens{db: db, lifetimes: l, owner: find + "= ?" + alive, owners: find + "= ANY (?)" + alive}
+	t.lookups.ask, t.lookups.timeout = t.find, db.timeout
 	return t
 }
 
@@ -171,18 +179,49 @@ func (t *Tokens) SignIn(ctx context.Context, token Token, encoded string) error 
 		[]any{token.ID, token.Digest, token.Client, now, now, token.ExpiresAt, token.UserID, encoded}, []any{&token.ID})
 }
 
-// Owner returns the profile of the account that a key signs in, and the id of the key's token, with one statement; a second
+// Owner returns the profile of the account that a key signs in, and the id of the key's token, with one statement or less; another
 // one notes the use where the last is noted as long ago. It is ErrNotFound where the key is unknown, the token has outlived its
 // limits or the account is not active.
 func (t *Tokens) Owner(ctx context.Context, key string) (owner Profile, token uuid.UUID, err error) {
-	now := t.db.Now()
-	digests := digests(key)
-	var used time.Time
-	err = t.db.row(ctx, "owner of token", t.owner[len(digests)], t.lifetimes.limits(now, digests...), append(owner.fields(), &token, &used))
-	if err == nil && now.Sub(used) >= t.lifetimes.precision() {
-		err = t.use(ctx, token, now)
+	l := lookup{digests: digests(key)}
+	err = t.db.run(ctx, "owner of token", func(ctx context.Context) error {
+		if err := t.lookups.do(ctx, &l); err != nil || l.token != (uuid.UUID{}) {
+			return err
+		}
+		return sql.ErrNoRows
+	})
+	if err != nil {
+		return Profile{}, uuid.UUID{}, err
 	}
-	return owner, token, err
+	if now := t.db.Now(); now.Sub(l.used) >= t.lifetimes.precision() {
+		err = t.use(ctx, l.token, now)
+	}
+	return l.owner, l.token, err
+}
+
+// find asks for several tokens at once.
+func (t *Tokens) find(ctx context.Context, lookups []*lookup) error {
+	var digests [][]byte
+	for _, l := range lookups {
+		digests = append(digests, l.digests...)
+	}
+	statement, value := t.owners, any(digests)
+	if len(digests) == 1 { // which PostgreSQL plans once, but arrays of few values each time
+		statement, value = t.owner, digests[0]
+	}
+	return t.db.dialect.rows(ctx, statement, t.lifetimes.limits(t.db.Now(), value), func(read scan) error {
+		var digest []byte
+		var found lookup
+		if err := read(append([]any{&digest, &found.token, &found.used}, found.owner.fields()...)...); err != nil {
+			return err
+		}
+		for _, l := range lookups {
+			if slices.ContainsFunc(l.digests, func(d []byte) bool { return bytes.Equal(d, digest) }) {
+				l.owner, l.token, l.used = found.owner, found.token, found.used
+			}
+		}
+		return nil
+	})
 }
 
 // use notes that a token was used. Where nothing can be written, on a full disk or a standby, the next request notes it.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -19,7 +20,7 @@ func signIn(t *testing.T, db *repository.DB, user uuid.UUID, client string) (rep
 	t.Helper()
 	token, key := repository.NewToken(user, client)
 	if err := db.Tokens(repository.Lifetimes{}).Create(t.Context(), token); err != nil {
-		t.Fatal(err)
+		t.Error(err)
 	}
 	return token, key
 }
@@ -64,6 +65,36 @@ func TestTokens(t *testing.T) {
 			t.Fatal(err)
 		}
 		wantAlive(t, tokens, map[string]bool{first: false, third: true})
+	})
+}
+
+// Look-ups at once each get their own answer, and a token is dead from the moment that its revocation is answered.
+func TestOwnersAtOnce(t *testing.T) {
+	const readers, rounds = 24, 20
+	each(t, func(t *testing.T, db *repository.DB) {
+		tokens := db.Tokens(repository.Lifetimes{})
+		var reading sync.WaitGroup
+		for n := range readers {
+			user, _ := create(t, db, newUser(fmt.Sprint("user", n)))
+			_, unknown := repository.NewToken(user.ID, "")
+			reading.Go(func() {
+				for range rounds {
+					token, key := signIn(t, db, user.ID, "")
+					for range rounds {
+						if owner, id, err := tokens.Owner(t.Context(), key); err != nil || owner != user.Profile || id != token.ID {
+							t.Errorf("got %+v, %s, %v; want %+v, %s", owner, id, err, user.Profile, token.ID)
+							return
+						}
+					}
+					if err := tokens.Delete(t.Context(), user.ID, token.ID); err != nil {
+						t.Error(err)
+						return
+					}
+					wantAlive(t, tokens, map[string]bool{key: false, unknown: false})
+				}
+			})
+		}
+		reading.Wait()
 	})
 }
 
