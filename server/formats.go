@@ -25,7 +25,6 @@ const (
 var formats = map[string]openapi3.StringFormatValidator{
 	formatUsername: openapi3.NewCallbackValidator(checkUsername),
 	formatEmail:    openapi3.NewCallbackValidator(checkEmail),
-	formatUUID:     openapi3.NewCallbackValidator(func(text string) error { _, err := parseID(text); return err }),
 }
 
 // formatError is what is wrong with a text of some format. The problems name no field yet.

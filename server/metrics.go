@@ -94,13 +94,13 @@ func (m *metrics) answered(operation string, status int, took time.Duration) {
 func operationIDs(api *contract) map[string]map[string]string {
 	ids := map[string]map[string]string{}
 	for _, o := range api.operations {
-		for _, path := range spellings(echoPath(o.route.Path)) {
+		for _, path := range spellings(echoPath(o.path)) {
 			if ids[path] == nil {
 				ids[path] = map[string]string{}
 			}
-			ids[path][o.route.Method] = o.route.Operation.OperationID
-			if o.route.Method == http.MethodGet {
-				ids[path][http.MethodHead] = o.route.Operation.OperationID
+			ids[path][o.method] = o.id
+			if o.method == http.MethodGet {
+				ids[path][http.MethodHead] = o.id
 			}
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	rollbook "github.com/rollbook/rollbook"
 	"github.com/rollbook/rollbook/password"
 	"github.com/rollbook/rollbook/repository"
 )
@@ -19,7 +20,7 @@ type Rules struct {
 
 // NewRules reads the contract.
 func NewRules(policy password.Policy) (*Rules, error) {
-	api, err := loadContract()
+	api, err := loadContract(rollbook.OpenAPI)
 	if err != nil {
 		return nil, fmt.Errorf("read the contract: %w", err)
 	}

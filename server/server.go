@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/trace"
 
+	rollbook "github.com/rollbook/rollbook"
 	"github.com/rollbook/rollbook/gen"
 	"github.com/rollbook/rollbook/password"
 	"github.com/rollbook/rollbook/repository"
@@ -68,7 +69,7 @@ var _ gen.StrictServerInterface = (*Server)(nil)
 // New returns the handler of everything that is served: the operations of the contract, the contract itself and its
 // documentation.
 func New(c Config) (http.Handler, error) {
-	api, err := loadContract()
+	api, err := loadContract(rollbook.OpenAPI)
 	if err != nil {
 		return nil, fmt.Errorf("read the contract: %w", err)
 	}
