@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/rollbook/rollbook/password"
+	"github.com/rollbook/rollbook/repository"
 	"github.com/rollbook/rollbook/server"
 	"github.com/rollbook/rollbook/test/testdb"
 	"github.com/rollbook/rollbook/test/testserver"
@@ -94,7 +95,7 @@ func TestBusyHashing(t *testing.T) {
 func TestPanic(t *testing.T) {
 	t.Parallel()
 	log := &testserver.Log{}
-	handler, err := server.New(server.Config{Log: slog.New(slog.NewTextHandler(log, nil))}) // no database to work with
+	handler, err := server.New(server.Config{DB: &repository.DB{}, Log: slog.New(slog.NewTextHandler(log, nil))}) // it was never opened
 	if err != nil {
 		t.Fatal(err)
 	}
