@@ -33,7 +33,7 @@ func newUser(name string) repository.User {
 func create(t *testing.T, db *repository.DB, user repository.User) (repository.User, string) {
 	t.Helper()
 	token, key := repository.NewToken(user.ID, "test")
-	if err := db.Users().Create(t.Context(), user, token); err != nil {
+	if err := db.Users().CreateSignedIn(t.Context(), user, token); err != nil {
 		t.Fatal(err)
 	}
 	return user, key
@@ -106,7 +106,7 @@ func TestUsernameIsUniqueByIndex(t *testing.T) {
 			wg.Go(func() {
 				user := newUser("richard")
 				token, _ := repository.NewToken(user.ID, "test")
-				switch err := db.Users().Create(t.Context(), user, token); {
+				switch err := db.Users().CreateSignedIn(t.Context(), user, token); {
 				case err == nil:
 					created.Add(1)
 				case errors.Is(err, repository.ErrUsernameTaken):
@@ -128,12 +128,12 @@ func TestCreateStoresBothOrNeither(t *testing.T) {
 	each(t, func(t *testing.T, db *repository.DB) {
 		first := newUser("first")
 		token, _ := repository.NewToken(first.ID, "test")
-		if err := db.Users().Create(t.Context(), first, token); err != nil {
+		if err := db.Users().CreateSignedIn(t.Context(), first, token); err != nil {
 			t.Fatal(err)
 		}
 		second := newUser("second")
 		token.UserID = second.ID // the same digest again
-		err := db.Users().Create(t.Context(), second, token)
+		err := db.Users().CreateSignedIn(t.Context(), second, token)
 		if err == nil || errors.Is(err, repository.ErrUsernameTaken) {
 			t.Fatalf("a second token with the same digest: got %v", err)
 		}
@@ -194,7 +194,7 @@ func TestConcurrentWriters(t *testing.T) {
 			wg.Go(func() {
 				user := newUser(fmt.Sprint("user", w))
 				token, _ := repository.NewToken(user.ID, "test")
-				if err := db.Users().Create(t.Context(), user, token); err != nil {
+				if err := db.Users().CreateSignedIn(t.Context(), user, token); err != nil {
 					t.Error(err)
 					return
 				}

@@ -24,7 +24,7 @@ func (db *DB) named(err error) error {
 	switch {
 	case errors.Is(err, gorm.ErrRecordNotFound), errors.Is(err, sql.ErrNoRows):
 		return ErrNotFound
-	case errors.Is(err, gorm.ErrDuplicatedKey) && db.dialect.usernameTaken(err):
+	case db.dialect.usernameTaken(err):
 		return ErrUsernameTaken
 	case interrupted(err), db.dialect.away(err):
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)

@@ -50,6 +50,7 @@ func openPostgres(address string, s Settings) (dialect, error) {
 		return dialect{}, fmt.Errorf("prepare the connections: %w", err)
 	}
 	db := stdlib.OpenDBFromPool(pool)
+	rows := pgxRows(pool)
 	name := fmt.Sprintf("postgres://%s/%s", net.JoinHostPort(server.Host, fmt.Sprint(server.Port)), server.Database)
 	return dialect{
 		name:     name,
@@ -59,7 +60,8 @@ func openPostgres(address string, s Settings) (dialect, error) {
 		clock:    clock,
 		now:      "clock_timestamp()",
 		forShare: " FOR SHARE",
-		rows:     pgxRows(pool),
+		rows:     rows,
+		both:     pgxPair(rows),
 		pool: func() Pool {
 			stat := pool.Stat()
 			return Pool{int(stat.MaxConns()), int(stat.AcquiredConns()), int(stat.IdleConns()), stat.EmptyAcquireCount(), stat.EmptyAcquireWaitTime()}
@@ -116,7 +118,8 @@ func postgresGaveUp(err error) bool {
 	return ok && (pgErr.Code == "40001" || pgErr.Code == "40P01")
 }
 
+// postgresUsernameTaken tells of a unique violation (SQLSTATE 23505).
 func postgresUsernameTaken(err error) bool {
 	pgErr, ok := errors.AsType[*pgconn.PgError](err)
-	return ok && pgErr.ConstraintName == "users_username_key"
+	return ok && pgErr.Code == "23505" && pgErr.ConstraintName == "users_username_key"
 }

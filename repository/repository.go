@@ -64,6 +64,7 @@ type dialect struct {
 	now        string // the time by a clock that all processes share, in SQL; NULL where it is theirs
 	forShare   string // keeps others from changing the rows that a SELECT found, until its transaction ends, in SQL
 	rows       rowsReader
+	both       pair
 	pool       func() Pool
 	close      func() error
 	goose      goose.Dialect

@@ -3,6 +3,7 @@ package repository
 import (
 	"context"
 	"database/sql"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -80,6 +81,39 @@ func pgxRows(pool *pgxpool.Pool) rowsReader {
 			}
 		}
 		return rows.Err()
+	}
+}
+
+// statement changes rows and returns none. It has ? for its values.
+type statement struct {
+	text   string
+	values []any
+}
+
+// pair runs two statements, both or neither.
+type pair func(ctx context.Context, first, second statement) error
+
+func sqlPair(db *sql.DB) pair {
+	return func(ctx context.Context, first, second statement) error {
+		tx, err := db.BeginTx(ctx, nil)
+		if err != nil {
+			return err
+		}
+		for _, s := range []statement{first, second} {
+			if _, err := tx.ExecContext(ctx, s.text, s.values...); err != nil {
+				_ = tx.Rollback() // the error that counts is the one before
+				return err
+			}
+		}
+		return tx.Commit()
+	}
+}
+
+// pgxPair asks PostgreSQL once instead of four times.
+func pgxPair(rows rowsReader) pair {
+	return func(ctx context.Context, first, second statement) error {
+		text, values := "WITH first AS ("+first.text+") "+second.text, slices.Concat(first.values, second.values)
+		return rows(ctx, text, values, func(scan) error { return nil })
 	}
 }
 

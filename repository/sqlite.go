@@ -66,6 +66,7 @@ func openSQLite(address string, s Settings) (dialect, error) {
 		clock:    &clock{local: s.Now},
 		now:      "NULL",
 		rows:     sqlRows(db),
+		both:     sqlPair(db),
 		pool: func() Pool {
 			stat := db.Stats()
 			return Pool{stat.MaxOpenConnections, stat.InUse, stat.Idle, stat.WaitCount, stat.WaitDuration}
@@ -132,5 +133,5 @@ func sqliteAway(err error) bool {
 }
 
 func sqliteUsernameTaken(err error) bool {
-	return strings.Contains(err.Error(), "users.username")
+	return sqliteCode(err) == sqlite3.SQLITE_CONSTRAINT_UNIQUE && strings.Contains(err.Error(), "users.username")
 }

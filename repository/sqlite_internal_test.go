@@ -84,7 +84,7 @@ func TestKeysAreNotStored(t *testing.T) {
 	db, path := openFile(t)
 	user := User{Profile: Profile{ID: uuid.New(), Username: "richard"}}
 	token, key := NewToken(user.ID, "test")
-	if err := db.Users().Create(t.Context(), user, token); err != nil {
+	if err := db.Users().CreateSignedIn(t.Context(), user, token); err != nil {
 		t.Fatal(err)
 	}
 	var stored []byte

@@ -37,17 +37,22 @@ type UserChanges struct {
 // Users are the accounts of a database.
 type Users struct{ db *DB }
 
-// Create stores a new account and, where one is given, its first token, both or neither. Their times are set. It is
-// ErrUsernameTaken where another account has the username, however close together the two were created.
-func (u *Users) Create(ctx context.Context, user User, first ...Token) error {
-	return u.db.do(ctx, "create user", func(db *gorm.DB) error {
-		return db.Transaction(func(tx *gorm.DB) error {
-			if err := tx.Create(&user).Error; err != nil || len(first) == 0 {
-				return err
-			}
-			return tx.Create(&first).Error
-		})
-	})
+// Create stores a new account. Its times are set. It is ErrUsernameTaken where another account has the username, however
+// close together the two were created.
+func (u *Users) Create(ctx context.Context, user User) error {
+	return u.db.do(ctx, "create user", func(db *gorm.DB) error { return db.Create(&user).Error })
+}
+
+// CreateSignedIn is Create with the account's first token: both are stored or neither is.
+func (u *Users) CreateSignedIn(ctx context.Context, user User, token Token) error {
+	now := u.db.Now()
+	account := statement{`INSERT INTO users (id, username, first_name, last_name, email, password, is_active, created_at, updated_at)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`, []any{
+		user.ID, user.Username, user.FirstName, user.LastName, user.Email, user.Password, user.IsActive, now, now,
+	}}
+	first := statement{`INSERT INTO tokens (id, user_id, digest, client, created_at, last_used_at, expires_at)
+		VALUES (?, ?, ?, ?, ?, ?, ?)`, []any{token.ID, user.ID, token.Digest, token.Client, now, now, token.ExpiresAt}}
+	return u.db.run(ctx, "create user", func(ctx context.Context) error { return u.db.dialect.both(ctx, account, first) })
 }
 
 // The columns of accounts, in the order of fields.

@@ -152,7 +152,7 @@ func TestEncodingIsRenewedAtLogin(t *testing.T) {
 	const encoded = "pbkdf2_sha256$1000$salt$NVOXqUWzM+MOzlpOVJEabKxmsd32dlIKaT3ugG4EHxY=" // of testserver.Password, as Django has it
 	user := repository.User{Profile: repository.Profile{ID: uuid.New(), Username: "richard"}, Password: encoded, IsActive: true}
 	token, _ := repository.NewToken(user.ID, "")
-	if err := s.DB.Users().Create(t.Context(), user, token); err != nil {
+	if err := s.DB.Users().CreateSignedIn(t.Context(), user, token); err != nil {
 		t.Fatal(err)
 	}
 	wrong := map[string]string{"username": "richard", "password": "wrong-horse"}

@@ -68,7 +68,7 @@ func createAccounts(t *testing.T, s *testserver.Server) map[string]map[string]st
 	} {
 		user.ID, user.Username = uuid.New(), name
 		token, _ := repository.NewToken(user.ID, "")
-		if err := s.DB.Users().Create(t.Context(), user, token); err != nil {
+		if err := s.DB.Users().CreateSignedIn(t.Context(), user, token); err != nil {
 			t.Fatal(err)
 		}
 	}

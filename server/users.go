@@ -25,7 +25,7 @@ func (s *Server) RegisterUser(ctx context.Context, req gen.RegisterUserRequestOb
 		return nil, err
 	}
 	token, key := repository.NewToken(user.ID, callerOf(ctx).client)
-	if err := s.users.Create(ctx, user, token); err != nil {
+	if err := s.users.CreateSignedIn(ctx, user, token); err != nil {
 		return nil, err
 	}
 	s.audit(ctx, EventRegistered, user.ID)

@@ -139,7 +139,7 @@ func TestAccountsThatCannotLogIn(t *testing.T) {
 	} {
 		user.ID, user.Username = uuid.New(), strings.ReplaceAll(name, " ", "")
 		token, key := repository.NewToken(user.ID, "test")
-		if err := s.DB.Users().Create(t.Context(), user, token); err != nil {
+		if err := s.DB.Users().CreateSignedIn(t.Context(), user, token); err != nil {
 			t.Fatal(err)
 		}
 		status, read := 400, 200
