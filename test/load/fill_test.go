@@ -30,40 +30,20 @@ import (
 // its indexes and constraints, and on disk.
 func fill(t testing.TB, address string, accounts, listed int) (path string, took time.Duration) {
 	t.Helper()
-	before := definitions(t, address)
+	before := partsOf(t, address)
 	began := time.Now()
 	if err := load(t.Context(), address, accounts); err != nil {
 		t.Fatal(err)
 	}
 	took = time.Since(began)
 	t.Logf("loaded %d accounts with a token each in %.1f s, %.0f a second, with their indexes and constraints", accounts, took.Seconds(), float64(accounts)/took.Seconds())
-	if after := definitions(t, address); !slices.Equal(before, after) {
-		t.Fatalf("the indexes and constraints were\n%s\nand are\n%s", strings.Join(before, "\n"), strings.Join(after, "\n"))
+	if after := partsOf(t, address); !slices.Equal(before, after) {
+		t.Fatalf("the indexes and constraints were\n%v\nand are\n%v", before, after)
 	}
 	if _, err := testdb.SQL(t, address).ExecContext(t.Context(), "VACUUM (ANALYZE)"); err != nil {
 		t.Fatal(err)
 	}
 	return list(t, accounts, min(listed, accounts)), took
-}
-
-// definitions are those of all indexes and constraints.
-func definitions(t testing.TB, address string) []string {
-	t.Helper()
-	conn, err := pgx.Connect(t.Context(), address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = conn.Close(t.Context()) }()
-	rows, _ := conn.Query(t.Context(), `
-		SELECT pg_get_indexdef(indexrelid) FROM pg_index JOIN pg_class ON oid = indrelid WHERE relnamespace = current_schema()::regnamespace
-		UNION ALL
-		SELECT format('%s %s %s', conrelid::regclass, conname, pg_get_constraintdef(oid)) FROM pg_constraint WHERE connamespace = current_schema()::regnamespace
-		ORDER BY 1`) // its error is that of CollectRows, too
-	found, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil {
-		t.Fatal(err)
-	}
-	return found
 }
 
 // part is an index or a constraint, and the statements that drop it and build it again.
@@ -82,7 +62,27 @@ const parts = `
 	SELECT indrelid::regclass::text, format('DROP INDEX %s', indexrelid::regclass), pg_get_indexdef(indexrelid)
 	FROM pg_index
 	WHERE indrelid IN ('users'::regclass, 'tokens'::regclass)
-		AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = indexrelid AND contype IN ('p', 'u'))`
+		AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = indexrelid AND contype IN ('p', 'u'))
+	ORDER BY 3`
+
+func findParts(ctx context.Context, conn *pgx.Conn) ([]part, error) {
+	rows, _ := conn.Query(ctx, parts) // its error is that of CollectRows, too
+	return pgx.CollectRows(rows, pgx.RowToStructByPos[part])
+}
+
+func partsOf(t testing.TB, address string) []part {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(t.Context()) }()
+	found, err := findParts(t.Context(), conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
 
 // load fills the two tables at once, while nothing refers from one to the other.
 func load(ctx context.Context, address string, accounts int) error {
@@ -91,8 +91,7 @@ func load(ctx context.Context, address string, accounts int) error {
 		return err
 	}
 	defer func() { _ = conn.Close(ctx) }()
-	rows, _ := conn.Query(ctx, parts) // its error is that of CollectRows, too
-	all, err := pgx.CollectRows(rows, pgx.RowToStructByPos[part])
+	all, err := findParts(ctx, conn)
 	if err != nil {
 		return err
 	}
