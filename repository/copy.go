@@ -15,7 +15,7 @@ import (
 )
 
 // copied are the tables that Copy carries over: accounts before what refers to them. A migration that adds a table adds it here.
-var copied = []any{&User{}, &Token{}, &Code{}, &throttle{}, &secret{}, &Import{}}
+var copied = []any{&User{}, &Token{}, &Code{}, &throttle{}, &secret{}, &Import{}, &job{}}
 
 // copiedAtOnce is how many rows are read and stored with one statement each.
 const copiedAtOnce = 1000

@@ -220,7 +220,7 @@ func TestCopyMissesRows(t *testing.T) {
 				t.Fatal(err)
 			}
 			_, err := repository.Copy(t.Context(), source, testdb.Open(t, to), nil)
-			if err == nil || !strings.Contains(err.Error(), "it has 1 users, 1 tokens, 0 codes, 0 throttles, 0 secrets, 0 imports, but there are 1 users, 1 tokens, 1 codes") {
+			if err == nil || !strings.Contains(err.Error(), "it has 1 users, 1 tokens, 0 codes, 0 throttles, 0 secrets, 0 imports, 0 jobs, but there are 1 users, 1 tokens, 1 codes") {
 				t.Errorf("got %v", err)
 			}
 			if rows := dump(t, to)["users"]; len(rows) > 0 {

@@ -17,13 +17,20 @@ var (
 	// takesAway is what a server of the release before may not be able to go on with.
 	takesAway = regexp.MustCompile(`(?i)\b(DROP\s+(TABLE|COLUMN)|ALTER\s+TABLE\s+\w+\s+DROP|RENAME|ADD\s+(CONSTRAINT|CHECK|UNIQUE|FOREIGN|PRIMARY)|CREATE\s+UNIQUE\s+INDEX|SET\s+NOT\s+NULL|ALTER\s+COLUMN\s+\w+\s+(SET\s+DATA\s+)?TYPE)\b`)
 	// demands is a column that it would not write.
-	demands   = regexp.MustCompile(`(?i)\bADD\s+(COLUMN\s+)?\w+\b[^;,]*\bNOT\s+NULL\b[^;,]*`)
+	demands = regexp.MustCompile(`(?i)\bADD\s+(COLUMN\s+)?\w+\b[^;,]*\bNOT\s+NULL\b[^;,]*`)
+	// unique is an index over one column.
+	unique    = regexp.MustCompile(`(?i)\bCREATE\s+UNIQUE\s+INDEX\s+\w+\s+ON\s+\w+\s+\((\w+)\)`)
 	byDefault = regexp.MustCompile(`(?i)\bDEFAULT\b`)
 )
 
 // unexpanding returns what in a migration, on its way up, is more than an addition.
 func unexpanding(migration string) []string {
 	up, _, _ := strings.Cut(migration, "-- +goose Down")
+	for _, index := range unique.FindAllStringSubmatch(up, -1) {
+		if strings.Contains(up, "ADD COLUMN "+index[1]+" ") { // it is empty in all that the release before writes
+			up = strings.ReplaceAll(up, index[0], "")
+		}
+	}
 	found := takesAway.FindAllString(up, -1)
 	for _, column := range demands.FindAllString(up, -1) {
 		if !byDefault.MatchString(column) {
@@ -63,6 +70,8 @@ func TestWhatMigrationsMayNotDo(t *testing.T) {
 		"ALTER TABLE users ADD COLUMN nickname text NOT NULL DEFAULT '';":                true,
 		"CREATE TABLE a (b text NOT NULL UNIQUE); CREATE INDEX c ON a (b);":              true,
 		"ALTER TABLE a ADD COLUMN b text;\n-- +goose Down\nALTER TABLE a DROP COLUMN b;": true,
+		"ALTER TABLE a ADD COLUMN b text; CREATE UNIQUE INDEX c ON a (b);":               true,
+		"ALTER TABLE a ADD COLUMN b text; CREATE UNIQUE INDEX c ON a (d);":               false,
 		"ALTER TABLE users ADD COLUMN nickname text NOT NULL;":                           false,
 		"alter table users add column nickname text not null;":                           false,
 		"ALTER TABLE users\n    DROP COLUMN email;":                                      false,

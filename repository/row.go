@@ -84,13 +84,14 @@ func pgxRows(pool *pgxpool.Pool) rowsReader {
 	}
 }
 
-// statement changes rows and returns none. It has ? for its values.
+// statement changes rows. It has ? for its values.
 type statement struct {
 	text   string
 	values []any
 }
 
-// pair runs two statements, both or neither.
+// pair runs two statements, both or neither. The second returns the id of the row that it makes; where it makes none, the error is
+// sql.ErrNoRows.
 type pair func(ctx context.Context, first, second statement) error
 
 func sqlPair(db *sql.DB) pair {
@@ -99,11 +100,14 @@ func sqlPair(db *sql.DB) pair {
 		if err != nil {
 			return err
 		}
-		for _, s := range []statement{first, second} {
-			if _, err := tx.ExecContext(ctx, s.text, s.values...); err != nil {
-				_ = tx.Rollback() // the error that counts is the one before
-				return err
-			}
+		_, err = tx.ExecContext(ctx, first.text, first.values...)
+		if err == nil {
+			var id uuid.UUID
+			err = tx.QueryRowContext(ctx, second.text, second.values...).Scan(&id)
+		}
+		if err != nil {
+			_ = tx.Rollback() // the error that counts is the one before
+			return err
 		}
 		return tx.Commit()
 	}
@@ -113,7 +117,12 @@ func sqlPair(db *sql.DB) pair {
 func pgxPair(rows rowsReader) pair {
 	return func(ctx context.Context, first, second statement) error {
 		text, values := "WITH first AS ("+first.text+") "+second.text, slices.Concat(first.values, second.values)
-		return rows(ctx, text, values, func(scan) error { return nil })
+		made := false
+		err := rows(ctx, text, values, func(scan) error { made = true; return nil })
+		if err == nil && !made {
+			return sql.ErrNoRows
+		}
+		return err
 	}
 }
 

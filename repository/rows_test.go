@@ -34,6 +34,9 @@ func fill(t *testing.T, address string) *repository.DB {
 			user := newUser(fmt.Sprintf("Zoë.Ω%d", n))
 			user.FirstName, user.IsActive = fmt.Sprint("名\t", n), n%5 > 0
 			user.CreatedAt, user.UpdatedAt = made.Add(time.Duration(n)*time.Microsecond), made.Add(time.Duration(n)*time.Hour)
+			if id := fmt.Sprint(n); n%7 == 0 {
+				user.DirectoryID, user.LeftAt = &id, &user.CreatedAt
+			}
 			var expires *time.Time
 			if end := made.AddDate(100, 0, n); n%2 == 0 {
 				expires = &end
@@ -52,6 +55,8 @@ func fill(t *testing.T, address string) *repository.DB {
 		}
 		must(db.Codes().Put(t.Context(), repository.CodeFor(users[0].ID, repository.NewCode(), made.Add(time.Microsecond))))
 	}
+	_, err := db.Begin(t.Context(), "a job", true, time.Hour)
+	must(err)
 	queues, err := db.Throttles(t.Context())
 	must(err)
 	for range 3 {

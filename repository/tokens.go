@@ -167,16 +167,12 @@ func (t *Tokens) Create(ctx context.Context, token Token) error {
 // account's tokens that have outlived their limits are removed.
 func (t *Tokens) SignIn(ctx context.Context, token Token, encoded string) error {
 	now := t.db.Now()
-	err := t.db.do(ctx, "remove old tokens", func(db *gorm.DB) error {
-		return db.Exec("DELETE FROM tokens AS t WHERE t.user_id = ? AND NOT (TRUE"+t.lifetimes.alive()+")", t.lifetimes.limits(now, token.UserID)...).Error
-	})
-	if err != nil {
-		return err
-	}
+	old := statement{"DELETE FROM tokens AS t WHERE t.user_id = ? AND NOT (TRUE" + t.lifetimes.alive() + ")", t.lifetimes.limits(now, token.UserID)}
 	// The account is held until the token is there, so that who ends sign-ins finds it.
-	return t.db.row(ctx, "sign in", `INSERT INTO tokens (id, user_id, digest, client, created_at, last_used_at, expires_at)
-		SELECT ?, users.id, ?, ?, ?, ?, ? FROM users WHERE users.id = ? AND users.is_active AND users.password = ?`+t.db.dialect.forShare+` RETURNING id`,
-		[]any{token.ID, token.Digest, token.Client, now, now, token.ExpiresAt, token.UserID, encoded}, []any{&token.ID})
+	made := statement{`INSERT INTO tokens (id, user_id, digest, client, created_at, last_used_at, expires_at)
+		SELECT ?, users.id, ?, ?, ?, ?, ? FROM users WHERE users.id = ? AND users.is_active AND users.password = ?` + t.db.dialect.forShare + ` RETURNING id`,
+		[]any{token.ID, token.Digest, token.Client, now, now, token.ExpiresAt, token.UserID, encoded}}
+	return t.db.run(ctx, "sign in", func(ctx context.Context) error { return t.db.dialect.both(ctx, old, made) })
 }
 
 // Owner returns the profile of the account that a key signs in, and the id of the key's token, with one statement or less; another

@@ -21,10 +21,13 @@ type Profile struct {
 // User is an account.
 type User struct {
 	Profile
-	Password  string // encoded as package password does; empty where the account has none
-	IsActive  bool
-	CreatedAt time.Time
-	UpdatedAt time.Time
+	Password string // encoded as package password does; empty where the account has none
+	IsActive bool
+	// DirectoryID is the id of who has the account in the directory that knows their password, nil for local accounts.
+	DirectoryID *string
+	LeftAt      *time.Time // where it is inactive since the directory has them no more
+	CreatedAt   time.Time
+	UpdatedAt   time.Time
 }
 
 // UserChanges holds what to change of an account. A nil leaves the field as it is.
@@ -51,24 +54,24 @@ func (u *Users) CreateSignedIn(ctx context.Context, user User, token Token) erro
 		user.ID, user.Username, user.FirstName, user.LastName, user.Email, user.Password, user.IsActive, now, now,
 	}}
 	first := statement{`INSERT INTO tokens (id, user_id, digest, client, created_at, last_used_at, expires_at)
-		VALUES (?, ?, ?, ?, ?, ?, ?)`, []any{token.ID, user.ID, token.Digest, token.Client, now, now, token.ExpiresAt}}
+		VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING id`, []any{token.ID, user.ID, token.Digest, token.Client, now, now, token.ExpiresAt}}
 	return u.db.run(ctx, "create user", func(ctx context.Context) error { return u.db.dialect.both(ctx, account, first) })
 }
 
 // The columns of accounts, in the order of fields.
 const (
 	profileColumns = "users.id, users.username, users.first_name, users.last_name, users.email"
-	userColumns    = profileColumns + ", users.password, users.is_active, users.created_at, users.updated_at"
+	userColumns    = profileColumns + ", users.password, users.is_active, users.directory_id, users.left_at, users.created_at, users.updated_at"
 )
 
 // fields has room for what a statement returns beside them.
 func (p *Profile) fields() []any {
-	const room = 10
+	const room = 12
 	return append(make([]any, 0, room), &p.ID, &p.Username, &p.FirstName, &p.LastName, &p.Email)
 }
 
 func (u *User) fields() []any {
-	return append(u.Profile.fields(), &u.Password, &u.IsActive, &u.CreatedAt, &u.UpdatedAt)
+	return append(u.Profile.fields(), &u.Password, &u.IsActive, &u.DirectoryID, &u.LeftAt, &u.CreatedAt, &u.UpdatedAt)
 }
 
 // ByID returns the account with this id, or ErrNotFound.
@@ -130,12 +133,13 @@ func (u *Users) ReplacePassword(ctx context.Context, id uuid.UUID, old, encoded 
 	})
 }
 
-// SetActive lets an account sign in or not. One that may not loses its tokens and its one-time code in the same moment. It
+// SetActive lets an account sign in or not, whether or not its directory has it. One that may not loses its tokens and its one-time code in the same moment. It
 // is ErrNotFound where there is no such account.
 func (u *Users) SetActive(ctx context.Context, id uuid.UUID, active bool) error {
 	return u.db.do(ctx, "set active", func(db *gorm.DB) error {
 		return db.Transaction(func(tx *gorm.DB) error {
-			if err := updateOne(tx.Where("id = ?", id), "is_active", active); err != nil || active {
+			err := errors.Join(updateOne(tx.Where("id = ?", id), "is_active", active), updateOne(tx.Where("id = ?", id), "left_at", nil))
+			if err != nil || active {
 				return err
 			}
 			return endSignIns(tx, id)

@@ -29,7 +29,7 @@ func (i *importer) planMissing(ctx context.Context) error {
 			return err
 		}
 		for _, user := range users {
-			if !user.IsActive {
+			if !user.IsActive || user.DirectoryID != nil { // the directory says who has left it
 				continue
 			}
 			active++

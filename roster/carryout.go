@@ -87,6 +87,10 @@ func (i *importer) decide(ctx context.Context, batch []*student, codeOf func(*st
 		}
 		a := action{student: s}
 		user, exists := existing[s.Username]
+		if user.DirectoryID != nil {
+			s.Result, s.Reason = Wrong, "username: This account is as the directory says."
+			continue
+		}
 		if exists {
 			a.exists, a.revision = true, s.revise(user)
 			s.wanted.IsActive = s.has[colActive] && s.wanted.IsActive || !s.has[colActive] && user.IsActive

@@ -11,6 +11,7 @@ import (
 	"github.com/rollbook/rollbook/password"
 	"github.com/rollbook/rollbook/repository"
 	"github.com/rollbook/rollbook/roster"
+	"github.com/rollbook/rollbook/server"
 	"github.com/rollbook/rollbook/test/testserver"
 )
 
@@ -184,6 +185,28 @@ func TestDryRunChangesNothing(t *testing.T) {
 		users, err := s.db.Users().After(s.Context(), "", 100)
 		if err != nil || len(users) != 2 || users[0].Email != "" || !users[1].IsActive {
 			s.Errorf("got %+v, %v", users, err)
+		}
+	})
+}
+
+// The accounts of those in a directory are as that says: a roster neither changes nor misses them, nor gives them a code.
+func TestRosterLeavesTheDirectoryAlone(t *testing.T) {
+	each(t, func(s *school) {
+		id, person := "7", server.NewUser("anna", "Anna", "Berg", "")
+		person.DirectoryID = &id
+		if _, _, err := s.db.Users().FromDirectory(s.Context(), person); err != nil {
+			s.Fatal(err)
+		}
+		missing := func(o *roster.Options) { o.DeactivateMissing, o.MostMissing = true, 1 }
+		rows, codes := s.run("username,first_name\nanna,Other\nbela,Béla\n", missing)
+		s.wantRows(rows, "2 anna wrong username: This account is as the directory says.", "3 bela added")
+		if codes["anna"] != "" || codes["bela"] == "" {
+			s.Errorf("codes %v", codes)
+		}
+		rows, _ = s.run("username\ncora\n", missing)
+		s.wantRows(rows[:2], "2 cora added", "bela deactivated not on the roster")
+		if anna := s.user("anna"); !anna.IsActive || anna.FirstName != "Anna" {
+			s.Errorf("it is %+v", anna)
 		}
 	})
 }

@@ -14,8 +14,9 @@ type Event string
 const (
 	EventRegistered      Event = "registered"
 	EventSignedIn        Event = "signed in"
-	EventRefused         Event = "refused"   // the credentials were wrong
-	EventThrottled       Event = "throttled" // they were not looked at
+	EventRefused         Event = "refused"    // the credentials were wrong
+	EventThrottled       Event = "throttled"  // they were not looked at
+	EventNameTaken       Event = "name taken" // they are those of somebody in the directory; the account is another's of the same name
 	EventTokenRevoked    Event = "token revoked"
 	EventTokensRevoked   Event = "all tokens revoked" //nolint:gosec // an event, not a credential
 	EventPasswordChanged Event = "password changed"
@@ -27,7 +28,8 @@ const (
 
 // requestEvents are those that requests can cause.
 var requestEvents = []Event{
-	EventRegistered, EventSignedIn, EventRefused, EventThrottled, EventTokenRevoked, EventTokensRevoked, EventPasswordChanged,
+	EventRegistered, EventSignedIn, EventRefused, EventThrottled, EventNameTaken, EventTokenRevoked, EventTokensRevoked, EventPasswordChanged,
+	EventActivated,
 }
 
 // Audit writes one line about an event: the account, where it is known, whence it was caused, and more. What was typed as

@@ -10,6 +10,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/rollbook/rollbook/directory"
 	"github.com/rollbook/rollbook/password"
 	"github.com/rollbook/rollbook/repository"
 )
@@ -71,6 +72,7 @@ var answers = []struct{ is, answer error }{
 	{repository.ErrUsernameTaken, errUsernameTaken},
 	{repository.ErrNotFound, errNotFound},
 	{repository.ErrUnavailable, errUnavailable},
+	{directory.ErrUnavailable, errUnavailable},
 	{password.ErrBusy, errUnavailable},
 	{context.Canceled, errUnavailable},
 	{context.DeadlineExceeded, errUnavailable},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 
 	"github.com/google/uuid"
 
@@ -14,8 +15,15 @@ import (
 // ChangePassword needs the password so far, and ends every other sign-in of the account.
 func (s *Server) ChangePassword(ctx context.Context, req gen.ChangePasswordRequestObject) (gen.ChangePasswordResponseObject, error) {
 	by := callerOf(ctx)
-	err := s.attempt(ctx, by.user.Username, func() (uuid.UUID, error) { // it is as good for guessing as a login
-		err := s.changePassword(ctx, by, req.JSONBody)
+	user, err := s.users.ByID(ctx, by.user.ID)
+	if err != nil {
+		return nil, err
+	}
+	if user.DirectoryID != nil {
+		return nil, newDetail(http.StatusForbidden, s.passwordElsewhere)
+	}
+	err = s.attempt(ctx, user.Username, func() (uuid.UUID, error) { // it is as good for guessing as a login
+		err := s.changePassword(ctx, user, by.token, req.JSONBody)
 		if errors.Is(err, repository.ErrNotFound) {
 			err = errCurrentPassword
 		}
@@ -30,11 +38,7 @@ func (s *Server) ChangePassword(ctx context.Context, req gen.ChangePasswordReque
 
 // changePassword is errCurrentPassword where the password so far is another, and repository.ErrNotFound where it is since a
 // moment ago.
-func (s *Server) changePassword(ctx context.Context, by caller, change *gen.PasswordChange) error {
-	user, err := s.users.ByID(ctx, by.user.ID)
-	if err != nil {
-		return err
-	}
+func (s *Server) changePassword(ctx context.Context, user repository.User, keep uuid.UUID, change *gen.PasswordChange) error {
 	ok, err := s.hasher.Verify(ctx, user.Password, change.CurrentPassword)
 	if err != nil {
 		return err
@@ -46,7 +50,7 @@ func (s *Server) changePassword(ctx context.Context, by caller, change *gen.Pass
 	if err != nil {
 		return err
 	}
-	return s.users.ChangePassword(ctx, user.ID, user.Password, encoded, by.token)
+	return s.users.ChangePassword(ctx, user.ID, user.Password, encoded, keep)
 }
 
 // SetPassword needs a one-time code, and ends every sign-in of the account.
@@ -77,7 +81,7 @@ func (s *Server) setPassword(ctx context.Context, setting *gen.PasswordSetting) 
 	if err != nil {
 		return user.ID, err
 	}
-	if !codes[user.ID].Is(setting.Code) {
+	if !codes[user.ID].Is(setting.Code) || user.DirectoryID != nil {
 		return user.ID, fmt.Errorf("code of %s: %w", user.ID, repository.ErrNotFound)
 	}
 	// The guard has not seen the account's names and address. The code is not used up by a weak password.

@@ -24,7 +24,11 @@ func NewRules(policy password.Policy) (*Rules, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the contract: %w", err)
 	}
-	return &Rules{api.operations[key(http.MethodPost, "/api/v1/users/")], policy}, nil
+	return rulesOf(api, policy), nil
+}
+
+func rulesOf(api *contract, policy password.Policy) *Rules {
+	return &Rules{api.operations[key(http.MethodPost, "/api/v1/users/")], policy}
 }
 
 // Check makes the fields of a registration canonical, and returns what is wrong with them by their names, in the words of

@@ -14,6 +14,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	rollbook "github.com/rollbook/rollbook"
+	"github.com/rollbook/rollbook/directory"
 	"github.com/rollbook/rollbook/gen"
 	"github.com/rollbook/rollbook/password"
 	"github.com/rollbook/rollbook/repository"
@@ -33,7 +34,10 @@ type Config struct {
 	Trusted         []netip.Prefix        // the proxies whose X-Forwarded-For is believed
 	Closed          string                // why nobody can register, and where accounts come from; empty while registration is open
 	OwnProfilesOnly bool                  // another's profile is 404
-	Origins         []string              // of the pages whose scripts may call, as in https://example.org, or * for all; none by default
+	Directory       *directory.Directory  // knows the passwords of those who have no local account; none by default
+	// PasswordElsewhere is said to those who want to change the password that the directory knows: where to do that.
+	PasswordElsewhere string
+	Origins           []string // of the pages whose scripts may call, as in https://example.org, or * for all; none by default
 	// Metrics is where the metrics are registered, those of the database and the hasher included; nowhere by default. It can
 	// have those of one server only: New panics for a second one.
 	Metrics prometheus.Registerer
@@ -50,18 +54,21 @@ type Server struct {
 	codes  *repository.Codes
 	hasher *password.Hasher
 	policy password.Policy
+	rules  *Rules
 	log    *slog.Logger
 
 	metrics      *metrics
 	operationIDs map[string]map[string]string // by path and method
 
-	refuseAfter     time.Duration
-	throttle        Throttle
-	throttles       *repository.Throttles
-	trusted         []netip.Prefix
-	closed          string
-	ownProfilesOnly bool
-	allow           map[string]string // the methods of each path, as Echo spells it
+	refuseAfter       time.Duration
+	throttle          Throttle
+	throttles         *repository.Throttles
+	trusted           []netip.Prefix
+	closed            string
+	ownProfilesOnly   bool
+	directory         *directory.Directory
+	passwordElsewhere string
+	allow             map[string]string // the methods of each path, as Echo spells it
 }
 
 var _ gen.StrictServerInterface = (*Server)(nil)
@@ -76,7 +83,8 @@ func New(c Config) (http.Handler, error) {
 	s := &Server{
 		db: c.DB, users: c.DB.Users(), tokens: c.DB.Tokens(c.Tokens), codes: c.DB.Codes(), hasher: c.Hasher, policy: c.Policy, log: c.Log,
 		refuseAfter: c.RefuseAfter, throttle: c.Throttle, throttles: c.Throttles, trusted: c.Trusted,
-		closed: c.Closed, ownProfilesOnly: c.OwnProfilesOnly,
+		closed: c.Closed, ownProfilesOnly: c.OwnProfilesOnly, directory: c.Directory, passwordElsewhere: c.PasswordElsewhere,
+		rules:   rulesOf(api, c.Policy),
 		metrics: newMetrics(c.Metrics, c), operationIDs: operationIDs(api), allow: map[string]string{},
 	}
 	e := echo.New()

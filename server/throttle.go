@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/rollbook/rollbook/directory"
 	"github.com/rollbook/rollbook/password"
 	"github.com/rollbook/rollbook/repository"
 )
@@ -86,6 +87,10 @@ func (s *Server) admitLogin(ctx context.Context, username string) (keys [][]byte
 		return nil, nil // there are no queues
 	}
 	network := networkOf(callerOf(ctx).address)
+	typed := username
+	if s.directory != nil { // which does not tell them apart
+		username = directory.Fold(username)
+	}
 	places := []repository.Place{
 		{
 			Key:  s.throttles.Key("login", username, network),
@@ -101,7 +106,7 @@ func (s *Server) admitLogin(ctx context.Context, username string) (keys [][]byte
 	if err != nil || wait == 0 {
 		return keys, err
 	}
-	user, err := s.users.ByUsername(ctx, username) // for the line alone: the answer does not depend on it
+	user, err := s.users.ByUsername(ctx, typed) // for the line alone: the answer does not depend on it
 	if err != nil && !errors.Is(err, repository.ErrNotFound) {
 		return nil, err
 	}
@@ -139,10 +144,10 @@ func (s *Server) succeeded(ctx context.Context, keys [][]byte) error {
 	return s.throttles.Forget(ctx, keys[0])
 }
 
-// unanswered gives the places of a try back that nobody could look at: the server was busy, or the database away. Who
+// unanswered gives the places of a try back that nobody could look at: the server was busy, or the database or the directory away. Who
 // hung up keeps them.
 func (s *Server) unanswered(ctx context.Context, keys [][]byte, why error) error {
-	busy := errors.Is(why, password.ErrBusy) || errors.Is(why, repository.ErrUnavailable)
+	busy := errors.Is(why, password.ErrBusy) || errors.Is(why, repository.ErrUnavailable) || errors.Is(why, directory.ErrUnavailable)
 	if busy && len(keys) > 0 && ctx.Err() == nil {
 		return s.throttles.GiveBack(ctx, keys...)
 	}

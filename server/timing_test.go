@@ -21,6 +21,7 @@ import (
 	"github.com/rollbook/rollbook/repository"
 	"github.com/rollbook/rollbook/server"
 	"github.com/rollbook/rollbook/test/testdb"
+	"github.com/rollbook/rollbook/test/testldap"
 	"github.com/rollbook/rollbook/test/testserver"
 )
 
@@ -34,15 +35,7 @@ func TestRefusedLoginsAreAlike(t *testing.T) {
 	}{"as shipped": {100 * time.Millisecond, true}, "without the fixed time": {0, false}} {
 		t.Run(name, func(t *testing.T) {
 			s := testserver.Start(t, testdb.SQLite(t), func(c *server.Config) { c.RefuseAfter = test.refuseAfter })
-			times := timeRefusals(t, s, createAccounts(t, s))
-			var apart []string
-			for a, timesA := range times {
-				for b, timesB := range times {
-					if z := rankSum(timesA, timesB); a < b && math.Abs(z) > 5 { // once in 1.7 million by chance
-						apart = append(apart, fmt.Sprintf("%s and %s, z = %.1f", a, b, z))
-					}
-				}
-			}
+			apart := toldApart(timeRefusals(t, s, createAccounts(t, s)))
 			if test.alike && len(apart) > 0 {
 				t.Errorf("told apart: %q", apart)
 			}
@@ -51,6 +44,31 @@ func TestRefusedLoginsAreAlike(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Nor does it tell who is in a directory.
+func TestRefusedByTheDirectoryAreAlike(t *testing.T) {
+	t.Parallel()
+	d := testldap.Start(t)
+	d.Add(t, testserver.Password, "anna")
+	s := testserver.Start(t, testdb.SQLite(t), func(c *server.Config) { c.RefuseAfter, c.Directory = 100*time.Millisecond, d.Open(t) })
+	kinds := createAccounts(t, s)
+	kinds["a wrong password in the directory"] = map[string]string{"username": "anna", "password": "wrong"}
+	if apart := toldApart(timeRefusals(t, s, kinds)); len(apart) > 0 {
+		t.Errorf("told apart: %q", apart)
+	}
+}
+
+// toldApart are the pairs of kinds that can be told from each other by the time they took.
+func toldApart(times map[string][]time.Duration) (apart []string) {
+	for a, timesA := range times {
+		for b, timesB := range times {
+			if z := rankSum(timesA, timesB); a < b && math.Abs(z) > 5 { // once in 1.7 million by chance
+				apart = append(apart, fmt.Sprintf("%s and %s, z = %.1f", a, b, z))
+			}
+		}
+	}
+	return apart
 }
 
 // createAccounts makes an account of each kind and returns credentials that are refused, by what is wrong with them.

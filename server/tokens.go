@@ -30,18 +30,21 @@ func (s *Server) LogIn(ctx context.Context, req gen.LogInRequestObject) (gen.Log
 	return gen.LogIn200JSONResponse{Token: key}, nil
 }
 
-// verify returns the account whose credentials these are, or errBadCredentials.
+// verify returns the account whose credentials these are, or errBadCredentials. Local accounts do not depend on the directory.
 func (s *Server) verify(ctx context.Context, c *gen.Credentials) (repository.User, error) {
 	user, err := s.users.ByUsername(ctx, c.Username)
 	if err != nil && !errors.Is(err, repository.ErrNotFound) {
 		return repository.User{}, err
+	}
+	if s.ofDirectory(user) {
+		return s.verifyByDirectory(ctx, c)
 	}
 	ok, err := s.hasher.Verify(ctx, user.Password, c.Password)
 	if errors.Is(err, password.ErrMalformed) { // nobody has the password then; it must look like any wrong one
 		s.log.LogAttrs(ctx, slog.LevelWarn, "unreadable password", slog.String("account", user.ID.String()), slog.Any("error", err))
 		ok, err = s.hasher.Verify(ctx, "", c.Password)
 	}
-	if err == nil && (!ok || !user.IsActive) {
+	if err == nil && (!ok || !user.IsActive || user.DirectoryID != nil) { // a directory that is not asked any more knows the password
 		err = errBadCredentials
 	}
 	return user, err
@@ -64,7 +67,7 @@ func (s *Server) signIn(ctx context.Context, user repository.User) (key string, 
 
 // renewEncoding encodes a password as today's are, where it is not. Where that cannot be done now, the next login will.
 func (s *Server) renewEncoding(ctx context.Context, user repository.User, plain string) {
-	if !s.hasher.Outdated(user.Password) {
+	if user.DirectoryID != nil || !s.hasher.Outdated(user.Password) { // what the directory knows is not kept
 		return
 	}
 	encoded, err := s.hasher.Encode(ctx, plain)

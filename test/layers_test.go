@@ -21,12 +21,14 @@ var allowed = map[string][]string{
 	"/gen/client":             {},
 	"/password":               {},
 	"/repository":             {},
-	"/server":                 {"", "/gen", "/password", "/repository"},
+	"/directory":              {},
+	"/directory/leavers":      {"/directory", "/repository", "/server"},
+	"/server":                 {"", "/directory", "/gen", "/password", "/repository"},
 	"/csvfile":                {},
 	"/roster":                 {"/csvfile", "/password", "/repository", "/server"},
 	"/django":                 {"/password", "/repository"},
 	"/parity":                 {},
-	"/cmd/rollbook":           {"/csvfile", "/django", "/parity", "/password", "/repository", "/roster", "/server"},
+	"/cmd/rollbook":           {"/csvfile", "/directory", "/directory/leavers", "/django", "/parity", "/password", "/repository", "/roster", "/server"},
 	"/deploy":                 {},
 	"/test":                   {},
 	"/test/contract":          {""},
@@ -40,6 +42,7 @@ var allowed = map[string][]string{
 	"/test/load":              {},
 	"/test/load/floor":        {},
 	"/test/testdb":            {"/repository", "/test/need"},
+	"/test/testldap":          {"/directory", "/test/need", "/test/pasted", "/test/testserver"},
 	"/test/testserver":        {"/password", "/repository", "/server", "/test/contract", "/test/need", "/test/testdb"},
 }
 
@@ -47,6 +50,8 @@ var allowed = map[string][]string{
 var foreign = map[string][]string{
 	"gorm.io/":                   {"/repository"},
 	"github.com/jackc/":          {"/repository"},
+	"github.com/go-ldap/":        {"/directory", "/test/testldap"},
+	"github.com/go-asn1-ber/":    {"/directory"},
 	"github.com/pressly/goose":   {"/repository"},
 	"github.com/labstack/echo":   {"/server", "/gen"},
 	"github.com/getkin/kin-":     {"/server"},

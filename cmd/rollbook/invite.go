@@ -45,6 +45,9 @@ func (c userInvite) Run(ctx context.Context, o output) error {
 		if !user.IsActive {
 			return fmt.Errorf("the account %q is not active: activate it first", user.Username)
 		}
+		if err := isLocal(user); err != nil {
+			return err
+		}
 		plain, expires := repository.NewCode(), db.Now().Add(c.Code.TTL).Truncate(time.Second)
 		if err := db.Codes().Put(ctx, repository.CodeFor(user.ID, plain, expires)); err != nil {
 			return err

@@ -76,15 +76,16 @@ func (p pool) Validate() error {
 type cli struct {
 	LogFormat string `env:"LOG_FORMAT" enum:"text,json" placeholder:"text|json" default:"text" help:"How the log is written. Default: ${default}."`
 
-	Serve   serve      `cmd:"" help:"Migrate the database and serve the API."`
-	Migrate migrate    `cmd:"" help:"Bring the database to the version that this release needs, and end."`
-	User    userCmd    `cmd:"" help:"Look after accounts, also while the server runs."`
-	Token   tokenCmd   `cmd:"" help:"Look after the tokens of accounts, also while the server runs."`
-	Roster  rosterCmd  `cmd:"" help:"Accounts from a list, and a list of the accounts."`
-	Import  importCmd  `cmd:"" help:"Move in from another server."`
-	Copy    copyCmd    `cmd:"" help:"Copy everything to another database, as from SQLite to PostgreSQL, or for a backup while the server runs."`
-	Compare compareCmd `cmd:"" help:"Ask an old and a new server the same, and tell where they do not answer alike."`
-	Version versionCmd `cmd:"" help:"Print the version."`
+	Serve     serve        `cmd:"" help:"Migrate the database and serve the API."`
+	Migrate   migrate      `cmd:"" help:"Bring the database to the version that this release needs, and end."`
+	User      userCmd      `cmd:"" help:"Look after accounts, also while the server runs."`
+	Token     tokenCmd     `cmd:"" help:"Look after the tokens of accounts, also while the server runs."`
+	Roster    rosterCmd    `cmd:"" help:"Accounts from a list, and a list of the accounts."`
+	Directory directoryCmd `cmd:"" help:"Look after the accounts of those whom a directory knows (LDAP), also while the server runs."`
+	Import    importCmd    `cmd:"" help:"Move in from another server."`
+	Copy      copyCmd      `cmd:"" help:"Copy everything to another database, as from SQLite to PostgreSQL, or for a backup while the server runs."`
+	Compare   compareCmd   `cmd:"" help:"Ask an old and a new server the same, and tell where they do not answer alike."`
+	Version   versionCmd   `cmd:"" help:"Print the version."`
 }
 
 type serve struct {
@@ -97,6 +98,13 @@ type serve struct {
 	Passwords      passwords      `embed:""`
 	Lifetimes      lifetimes      `embed:""`
 	Throttle       throttle       `embed:""`
+	LDAP           ldap           `embed:""`
+	Directory      directoryFlags `embed:""`
+}
+
+type directoryFlags struct {
+	SyncInterval      time.Duration `name:"ldap-sync-interval" env:"LDAP_SYNC_INTERVAL" placeholder:"DURATION" default:"0" help:"How often the accounts of those are deactivated who are not in the directory any more; 0 is never. Default: ${default}."`
+	PasswordElsewhere string        `name:"ldap-password-elsewhere" env:"LDAP_PASSWORD_ELSEWHERE" placeholder:"TEXT" default:"Your password is the one that your school or company knows you by. Please change it there." help:"What is said to those who want to change the password that the directory knows: where to do that. Default: ${default}"`
 }
 
 type access struct {
@@ -137,6 +145,10 @@ func (s serve) Validate() error {
 		return fmt.Errorf("--login-refuse-after must be from 0 to %s", maxRefuseAfter)
 	case min(s.Throttle.Failures, s.Throttle.PerAccount, s.Throttle.PerAddress, s.Throttle.Registrations) < 0:
 		return errors.New("--login-throttle, --login-per-account, --login-per-address and --register-throttle must not be less than 0")
+	case s.Directory.SyncInterval < 0:
+		return errors.New("--ldap-sync-interval must not be less than 0")
+	case s.Directory.PasswordElsewhere == "":
+		return errors.New("--ldap-password-elsewhere must say where passwords are changed")
 	case s.Access.Closed == "":
 		return errors.New("--registration-closed must say where accounts come from")
 	case slices.ContainsFunc(s.Access.Origins, isNoOrigin):
@@ -144,7 +156,7 @@ func (s serve) Validate() error {
 	case s.Throttle.Backoff <= 0 || s.Throttle.BackoffMax < s.Throttle.Backoff:
 		return errors.New("--login-backoff must be more than 0, and --login-backoff-max not less than that")
 	}
-	return errors.Join(s.Lifetimes.Validate(), policyFlag{s.Passwords.MinLength}.Validate())
+	return errors.Join(s.Lifetimes.Validate(), s.LDAP.Validate(), policyFlag{s.Passwords.MinLength}.Validate())
 }
 
 // Validate refuses what makes no sense.

@@ -18,6 +18,10 @@ import (
 
 // Run serves until the context ends.
 func (s serve) Run(ctx context.Context, o output) (err error) {
+	directory, err := s.LDAP.directory()
+	if err != nil {
+		return err
+	}
 	db, applied, err := s.open(ctx)
 	if err != nil {
 		return err
@@ -42,24 +46,30 @@ func (s serve) Run(ctx context.Context, o output) (err error) {
 	defer flush()
 	metrics := newMetrics()
 	handler, err := server.New(server.Config{
-		DB:              db,
-		Tokens:          repository.Lifetimes(s.Lifetimes),
-		Hasher:          password.New(password.Options{Wait: s.Passwords.HashWait}),
-		Policy:          password.Policy{MinLength: s.Passwords.MinLength},
-		RefuseAfter:     s.Passwords.RefuseAfter,
-		Throttle:        s.Throttle.limits(),
-		Throttles:       throttles,
-		Trusted:         s.TrustedProxies,
-		Closed:          s.Access.closed(),
-		OwnProfilesOnly: s.Access.Profiles == "own",
-		Origins:         s.Access.Origins,
-		Metrics:         metrics,
-		Traces:          traces,
-		Log:             o.log,
+		DB:                db,
+		Tokens:            repository.Lifetimes(s.Lifetimes),
+		Hasher:            password.New(password.Options{Wait: s.Passwords.HashWait}),
+		Policy:            password.Policy{MinLength: s.Passwords.MinLength},
+		RefuseAfter:       s.Passwords.RefuseAfter,
+		Throttle:          s.Throttle.limits(),
+		Throttles:         throttles,
+		Trusted:           s.TrustedProxies,
+		Closed:            s.Access.closed(),
+		OwnProfilesOnly:   s.Access.Profiles == "own",
+		Directory:         directory,
+		PasswordElsewhere: s.Directory.PasswordElsewhere,
+		Origins:           s.Access.Origins,
+		Metrics:           metrics,
+		Traces:            traces,
+		Log:               o.log,
 	})
 	if err != nil {
 		return err
 	}
+	if directory != nil && s.Access.Registration == "open" {
+		o.log.Warn("whoever registers a name first keeps those in the directory from signing in who have it: close the registration with REGISTRATION=closed")
+	}
+	defer s.lookForLeavers(ctx, db, directory, o)()
 	return s.serve(ctx, handler, metrics, o, fmt.Sprintf("  database  %s (%d migrations applied)\n", db.Name(), len(applied)))
 }
 

@@ -121,6 +121,9 @@ func TestErrorsAreOneClearLine(t *testing.T) {
 		"a throttle without sense": {[]string{"LOGIN_THROTTLE=-1"}, []string{"serve"}, "must not be less than 0"},
 		"a backoff without sense":  {[]string{"LOGIN_BACKOFF=1h"}, []string{"serve"}, "--login-backoff-max not less"},
 		"a refusal without sense":  {[]string{"LOGIN_REFUSE_AFTER=1m"}, []string{"serve"}, "must be from 0 to 10s"},
+		"a directory of no base":   {[]string{"LDAP_URL=ldaps://example.org"}, []string{"serve"}, "the base \"\" is no DN"},
+		"half of who searches":     {[]string{"LDAP_BIND_DN=cn=x"}, []string{"serve"}, "belong together"},
+		"a share that is none":     {[]string{"LDAP_DEACTIVATE_AT_MOST=101"}, []string{"directory", "sync"}, "must be from 0 to 100"},
 		"a duration without sense": {nil, []string{"serve", "--hash-wait=-1s"}, "must be more than 0"},
 	} {
 		t.Run(name, func(t *testing.T) {

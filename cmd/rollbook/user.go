@@ -192,6 +192,9 @@ func (c userShow) Run(ctx context.Context, o output) error {
 // Run sets a password.
 func (c userSetPassword) Run(ctx context.Context, o output) error {
 	return c.with(ctx, func(db *repository.DB, user repository.User) error {
+		if err := isLocal(user); err != nil {
+			return err
+		}
 		plain, err := c.read(o)
 		if err != nil {
 			return err
@@ -259,17 +262,27 @@ type shownUser struct {
 	Email       string    `json:"email"`
 	Active      bool      `json:"active"`
 	HasPassword bool      `json:"has_password"`
+	DirectoryID string    `json:"directory_id,omitempty"` // of who has the account in the directory that knows their password
 	CreatedAt   time.Time `json:"created_at"`
 }
 
 func (o output) users(f formatted, users ...repository.User) error {
 	shown := make([]shownUser, len(users))
 	for i, u := range users {
-		shown[i] = shownUser{u.ID, u.Username, u.FirstName, u.LastName, u.Email, u.IsActive, password.IsSet(u.Password), u.CreatedAt.UTC()}
+		shown[i] = shownUser{
+			u.ID, u.Username, u.FirstName, u.LastName, u.Email, u.IsActive, password.IsSet(u.Password), "", u.CreatedAt.UTC(),
+		}
+		if u.DirectoryID != nil {
+			shown[i].DirectoryID = *u.DirectoryID
+		}
 	}
 	return printRows(o.out, f, []string{"ID", "USERNAME", "NAME", "EMAIL", "ACTIVE", "PASSWORD", "CREATED"}, shown, func(u shownUser) []string {
+		known := yesNo(u.HasPassword)
+		if u.DirectoryID != "" {
+			known = "directory"
+		}
 		return []string{
-			u.ID.String(), u.Username, strings.TrimSpace(u.FirstName + " " + u.LastName), u.Email, yesNo(u.Active), yesNo(u.HasPassword),
+			u.ID.String(), u.Username, strings.TrimSpace(u.FirstName + " " + u.LastName), u.Email, yesNo(u.Active), known,
 			u.CreatedAt.Format(time.DateTime),
 		}
 	})

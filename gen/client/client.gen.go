@@ -549,7 +549,9 @@ type ClientInterface interface {
 	// LogInWithBody Log in
 	//
 	// Gives a new token at each login; earlier ones keep working. An unknown username, a wrong password, an account
-	// without a password and a deactivated one all get the same answer.
+	// without a password and a deactivated one all get the same answer. Where a directory (LDAP) knows passwords, the first
+	// login of somebody in it makes the account, and each one brings its names and email address to what the directory says;
+	// while it is away, its accounts and unknown usernames are 503.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -559,7 +561,9 @@ type ClientInterface interface {
 	// LogIn Log in
 	//
 	// Gives a new token at each login; earlier ones keep working. An unknown username, a wrong password, an account
-	// without a password and a deactivated one all get the same answer.
+	// without a password and a deactivated one all get the same answer. Where a directory (LDAP) knows passwords, the first
+	// login of somebody in it makes the account, and each one brings its names and email address to what the directory says;
+	// while it is away, its accounts and unknown usernames are 503.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -569,7 +573,9 @@ type ClientInterface interface {
 	// LogInWithFormdataBody Log in
 	//
 	// Gives a new token at each login; earlier ones keep working. An unknown username, a wrong password, an account
-	// without a password and a deactivated one all get the same answer.
+	// without a password and a deactivated one all get the same answer. Where a directory (LDAP) knows passwords, the first
+	// login of somebody in it makes the account, and each one brings its names and email address to what the directory says;
+	// while it is away, its accounts and unknown usernames are 503.
 	//
 	// Takes a body of the `application/x-www-form-urlencoded` content type.
 	//
@@ -719,7 +725,8 @@ type ClientInterface interface {
 
 	// ChangePasswordWithBody Change your password
 	//
-	// Every other token of the account is dead from then on; the one that the request carries lives on.
+	// Every other token of the account is dead from then on; the one that the request carries lives on. An account whose
+	// password a directory (LDAP) knows is 403, and the detail says where to change it.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -728,7 +735,8 @@ type ClientInterface interface {
 
 	// ChangePassword Change your password
 	//
-	// Every other token of the account is dead from then on; the one that the request carries lives on.
+	// Every other token of the account is dead from then on; the one that the request carries lives on. An account whose
+	// password a directory (LDAP) knows is 403, and the detail says where to change it.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -737,7 +745,8 @@ type ClientInterface interface {
 
 	// ChangePasswordWithFormdataBody Change your password
 	//
-	// Every other token of the account is dead from then on; the one that the request carries lives on.
+	// Every other token of the account is dead from then on; the one that the request carries lives on. An account whose
+	// password a directory (LDAP) knows is 403, and the detail says where to change it.
 	//
 	// Takes a body of the `application/x-www-form-urlencoded` content type.
 	//
@@ -783,7 +792,9 @@ type ClientInterface interface {
 // LogInWithBody Log in
 //
 // Gives a new token at each login; earlier ones keep working. An unknown username, a wrong password, an account
-// without a password and a deactivated one all get the same answer.
+// without a password and a deactivated one all get the same answer. Where a directory (LDAP) knows passwords, the first
+// login of somebody in it makes the account, and each one brings its names and email address to what the directory says;
+// while it is away, its accounts and unknown usernames are 503.
 //
 // Takes any type of body and a specified content type.
 //
@@ -803,7 +814,9 @@ func (c *Client) LogInWithBody(ctx context.Context, contentType string, body io.
 // LogIn Log in
 //
 // Gives a new token at each login; earlier ones keep working. An unknown username, a wrong password, an account
-// without a password and a deactivated one all get the same answer.
+// without a password and a deactivated one all get the same answer. Where a directory (LDAP) knows passwords, the first
+// login of somebody in it makes the account, and each one brings its names and email address to what the directory says;
+// while it is away, its accounts and unknown usernames are 503.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -823,7 +836,9 @@ func (c *Client) LogIn(ctx context.Context, body LogInJSONRequestBody, reqEditor
 // LogInWithFormdataBody Log in
 //
 // Gives a new token at each login; earlier ones keep working. An unknown username, a wrong password, an account
-// without a password and a deactivated one all get the same answer.
+// without a password and a deactivated one all get the same answer. Where a directory (LDAP) knows passwords, the first
+// login of somebody in it makes the account, and each one brings its names and email address to what the directory says;
+// while it is away, its accounts and unknown usernames are 503.
 //
 // Takes a body of the `application/x-www-form-urlencoded` content type.
 //
@@ -1133,7 +1148,8 @@ func (c *Client) UpdateUserWithFormdataBody(ctx context.Context, id UserId, body
 
 // ChangePasswordWithBody Change your password
 //
-// Every other token of the account is dead from then on; the one that the request carries lives on.
+// Every other token of the account is dead from then on; the one that the request carries lives on. An account whose
+// password a directory (LDAP) knows is 403, and the detail says where to change it.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1152,7 +1168,8 @@ func (c *Client) ChangePasswordWithBody(ctx context.Context, id UserId, contentT
 
 // ChangePassword Change your password
 //
-// Every other token of the account is dead from then on; the one that the request carries lives on.
+// Every other token of the account is dead from then on; the one that the request carries lives on. An account whose
+// password a directory (LDAP) knows is 403, and the detail says where to change it.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1171,7 +1188,8 @@ func (c *Client) ChangePassword(ctx context.Context, id UserId, body ChangePassw
 
 // ChangePasswordWithFormdataBody Change your password
 //
-// Every other token of the account is dead from then on; the one that the request carries lives on.
+// Every other token of the account is dead from then on; the one that the request carries lives on. An account whose
+// password a directory (LDAP) knows is 403, and the detail says where to change it.
 //
 // Takes a body of the `application/x-www-form-urlencoded` content type.
 //
@@ -1898,7 +1916,9 @@ type ClientWithResponsesInterface interface {
 	// LogInWithBodyWithResponse Log in
 	//
 	// Gives a new token at each login; earlier ones keep working. An unknown username, a wrong password, an account
-	// without a password and a deactivated one all get the same answer.
+	// without a password and a deactivated one all get the same answer. Where a directory (LDAP) knows passwords, the first
+	// login of somebody in it makes the account, and each one brings its names and email address to what the directory says;
+	// while it is away, its accounts and unknown usernames are 503.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -1908,7 +1928,9 @@ type ClientWithResponsesInterface interface {
 	// LogInWithResponse Log in
 	//
 	// Gives a new token at each login; earlier ones keep working. An unknown username, a wrong password, an account
-	// without a password and a deactivated one all get the same answer.
+	// without a password and a deactivated one all get the same answer. Where a directory (LDAP) knows passwords, the first
+	// login of somebody in it makes the account, and each one brings its names and email address to what the directory says;
+	// while it is away, its accounts and unknown usernames are 503.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -1918,7 +1940,9 @@ type ClientWithResponsesInterface interface {
 	// LogInWithFormdataBodyWithResponse Log in
 	//
 	// Gives a new token at each login; earlier ones keep working. An unknown username, a wrong password, an account
-	// without a password and a deactivated one all get the same answer.
+	// without a password and a deactivated one all get the same answer. Where a directory (LDAP) knows passwords, the first
+	// login of somebody in it makes the account, and each one brings its names and email address to what the directory says;
+	// while it is away, its accounts and unknown usernames are 503.
 	//
 	// Takes a body of the `application/x-www-form-urlencoded` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -2074,7 +2098,8 @@ type ClientWithResponsesInterface interface {
 
 	// ChangePasswordWithBodyWithResponse Change your password
 	//
-	// Every other token of the account is dead from then on; the one that the request carries lives on.
+	// Every other token of the account is dead from then on; the one that the request carries lives on. An account whose
+	// password a directory (LDAP) knows is 403, and the detail says where to change it.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -2083,7 +2108,8 @@ type ClientWithResponsesInterface interface {
 
 	// ChangePasswordWithResponse Change your password
 	//
-	// Every other token of the account is dead from then on; the one that the request carries lives on.
+	// Every other token of the account is dead from then on; the one that the request carries lives on. An account whose
+	// password a directory (LDAP) knows is 403, and the detail says where to change it.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -2092,7 +2118,8 @@ type ClientWithResponsesInterface interface {
 
 	// ChangePasswordWithFormdataBodyWithResponse Change your password
 	//
-	// Every other token of the account is dead from then on; the one that the request carries lives on.
+	// Every other token of the account is dead from then on; the one that the request carries lives on. An account whose
+	// password a directory (LDAP) knows is 403, and the detail says where to change it.
 	//
 	// Takes a body of the `application/x-www-form-urlencoded` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -3317,7 +3344,9 @@ func (r GetReadinessResponse) ContentType() string {
 // LogInWithBodyWithResponse Log in
 //
 // Gives a new token at each login; earlier ones keep working. An unknown username, a wrong password, an account
-// without a password and a deactivated one all get the same answer.
+// without a password and a deactivated one all get the same answer. Where a directory (LDAP) knows passwords, the first
+// login of somebody in it makes the account, and each one brings its names and email address to what the directory says;
+// while it is away, its accounts and unknown usernames are 503.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -3333,7 +3362,9 @@ func (c *ClientWithResponses) LogInWithBodyWithResponse(ctx context.Context, con
 // LogInWithResponse Log in
 //
 // Gives a new token at each login; earlier ones keep working. An unknown username, a wrong password, an account
-// without a password and a deactivated one all get the same answer.
+// without a password and a deactivated one all get the same answer. Where a directory (LDAP) knows passwords, the first
+// login of somebody in it makes the account, and each one brings its names and email address to what the directory says;
+// while it is away, its accounts and unknown usernames are 503.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -3349,7 +3380,9 @@ func (c *ClientWithResponses) LogInWithResponse(ctx context.Context, body LogInJ
 // LogInWithFormdataBodyWithResponse Log in
 //
 // Gives a new token at each login; earlier ones keep working. An unknown username, a wrong password, an account
-// without a password and a deactivated one all get the same answer.
+// without a password and a deactivated one all get the same answer. Where a directory (LDAP) knows passwords, the first
+// login of somebody in it makes the account, and each one brings its names and email address to what the directory says;
+// while it is away, its accounts and unknown usernames are 503.
 //
 // Takes a body of the `application/x-www-form-urlencoded` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -3601,7 +3634,8 @@ func (c *ClientWithResponses) UpdateUserWithFormdataBodyWithResponse(ctx context
 
 // ChangePasswordWithBodyWithResponse Change your password
 //
-// Every other token of the account is dead from then on; the one that the request carries lives on.
+// Every other token of the account is dead from then on; the one that the request carries lives on. An account whose
+// password a directory (LDAP) knows is 403, and the detail says where to change it.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -3616,7 +3650,8 @@ func (c *ClientWithResponses) ChangePasswordWithBodyWithResponse(ctx context.Con
 
 // ChangePasswordWithResponse Change your password
 //
-// Every other token of the account is dead from then on; the one that the request carries lives on.
+// Every other token of the account is dead from then on; the one that the request carries lives on. An account whose
+// password a directory (LDAP) knows is 403, and the detail says where to change it.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -3631,7 +3666,8 @@ func (c *ClientWithResponses) ChangePasswordWithResponse(ctx context.Context, id
 
 // ChangePasswordWithFormdataBodyWithResponse Change your password
 //
-// Every other token of the account is dead from then on; the one that the request carries lives on.
+// Every other token of the account is dead from then on; the one that the request carries lives on. An account whose
+// password a directory (LDAP) knows is 403, and the detail says where to change it.
 //
 // Takes a body of the `application/x-www-form-urlencoded` content type, and returns a wrapper object for the known response body format(s).
 //

@@ -77,7 +77,7 @@ func Program(t testing.TB, source string) string {
 }
 
 // FreeAddress is one that nobody listens on, for now. It is below the ports that outgoing connections use.
-func FreeAddress(t *testing.T) string {
+func FreeAddress(t testing.TB) string {
 	t.Helper()
 	const tries, first, ports = 100, 20_000, 12_000
 	for range tries {

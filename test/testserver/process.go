@@ -33,7 +33,7 @@ func Launch(t testing.TB, cmd *exec.Cmd) (wait func() *Process) {
 	t.Cleanup(func() { p.Secrets.Check(t, p.Log.String()) })
 	t.Cleanup(func() { _ = cmd.Wait() }) // it was killed with the test's context, or has ended before
 	cmd.Stderr = p.Log
-	endWithParent(cmd)
+	EndWithParent(cmd)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

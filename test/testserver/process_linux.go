@@ -5,5 +5,5 @@ import (
 	"syscall"
 )
 
-// endWithParent ends a process when this one does, in whatever way.
-func endWithParent(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} }
+// EndWithParent ends a process when this one does, in whatever way.
+func EndWithParent(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} }

@@ -1,0 +1,266 @@
+// Package directory validates passwords by an LDAP directory (RFC 4511), and tells who is in it.
+package directory
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	ber "github.com/go-asn1-ber/asn1-ber"
+	"github.com/go-ldap/ldap/v3"
+	"github.com/google/uuid"
+	"golang.org/x/text/cases"
+	"golang.org/x/text/unicode/norm"
+)
+
+var (
+	// ErrCredentials means that the directory has nobody of this name and password, or does not let them sign in.
+	ErrCredentials = errors.New("bad credentials")
+	// ErrUnusable means that the directory has somebody of this name, but not as is needed: several, or one without an id.
+	ErrUnusable = errors.New("unusable entry")
+	// ErrUnavailable means that the directory cannot be asked for now, or does not answer as it should.
+	ErrUnavailable = errors.New("directory unavailable")
+)
+
+// Settings are where a directory is and what it calls things. All are needed but CAFile, BindDN and BindPassword; Preset has
+// those that directories of a kind share.
+type Settings struct {
+	// URLs are ldap://HOST[:PORT], which is encrypted by StartTLS, or ldaps://HOST[:PORT]. The first that can be used is.
+	URLs []string
+	// Cleartext leaves ldap:// without encryption.
+	Cleartext bool
+	// CAFile has the certificates, in PEM, of those who may vouch for the directory; the system's by default.
+	CAFile string
+	// BindDN and BindPassword are those of the account that searches; without them, the search is anonymous.
+	BindDN, BindPassword string
+	// Base is the DN below which everybody is.
+	Base string
+	// Filter finds who may sign in (RFC 4515). It has {username} where the name stands that was typed, or * for everybody.
+	Filter string
+	// Attributes are those of everybody.
+	Attributes Attributes
+	// Timeout bounds a sign-in, waiting for a connection included.
+	Timeout time.Duration
+	// Connections is how many there are at once, at most.
+	Connections int
+}
+
+// Attributes are the names of those that are read. ID never changes and is never given to another.
+type Attributes struct{ ID, Username, FirstName, LastName, Email string }
+
+// Preset is the filter and the attributes of a kind of directory: "openldap", or "ad" for Active Directory, where who is disabled
+// may not sign in.
+func Preset(kind string) (filter string, a Attributes) {
+	if kind == "ad" {
+		// The bit 2 of userAccountControl is ADS_UF_ACCOUNTDISABLE.
+		return "(&(objectCategory=person)(objectClass=user)(sAMAccountName={username})(!(userAccountControl:1.2.840.113556.1.4.803:=2)))",
+			Attributes{"objectGUID", "sAMAccountName", "givenName", "sn", "mail"}
+	}
+	return "(&(objectClass=inetOrgPerson)(uid={username}))", Attributes{"entryUUID", "uid", "givenName", "sn", "mail"}
+}
+
+// Person is what a directory says of somebody, as it says it: nothing is checked but that there are an ID and a Username.
+type Person struct {
+	ID                                   string // in lower case
+	Username, FirstName, LastName, Email string
+}
+
+// Directory is an LDAP directory. Its methods may be called by several goroutines at once.
+type Directory struct {
+	settings Settings
+	servers  []*url.URL
+	tls      *tls.Config
+	slots    chan struct{}
+}
+
+// placeholder stands for the name in Settings.Filter.
+const placeholder = "{username}"
+
+const (
+	maxID    = 200 // bytes
+	pageSize = 500 // Active Directory's limit is 1000
+	longest  = 5 * time.Minute
+)
+
+// maxAnswer is how long a message of the directory may be: what it says of one person, and of their photo.
+const maxAnswer = 16 << 20
+
+func init() { ber.MaxPacketLengthBytes = maxAnswer }
+
+// New returns a directory, which is not asked anything yet. The error says which setting is wrong.
+func New(s Settings) (*Directory, error) {
+	d := &Directory{settings: s, slots: make(chan struct{}, s.Connections)}
+	for _, text := range s.URLs {
+		server, err := url.Parse(text)
+		if err != nil || server.Scheme != "ldap" && server.Scheme != "ldaps" || server.Hostname() == "" || server.User != nil {
+			return nil, errors.New("the directory's address must be as in ldaps://HOST or ldap://HOST:PORT")
+		}
+		d.servers = append(d.servers, server)
+	}
+	if _, err := ldap.ParseDN(s.Base); err != nil || s.Base == "" {
+		return nil, fmt.Errorf("the base %q is no DN, as in ou=people,dc=example,dc=org", s.Base)
+	}
+	if !strings.Contains(s.Filter, placeholder) {
+		return nil, fmt.Errorf("the filter must have %s where the name is to stand", placeholder)
+	}
+	if _, err := ldap.CompileFilter(d.filter("x")); err != nil {
+		return nil, fmt.Errorf("the filter cannot be read: %w", err)
+	}
+	var err error
+	if d.tls, err = trust(s.CAFile); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+func (d *Directory) filter(escaped string) string {
+	return strings.ReplaceAll(d.settings.Filter, placeholder, escaped)
+}
+
+// Fold makes names alike that differ in case or in how Unicode spells them, which directories mostly do not tell apart.
+func Fold(name string) string { return norm.NFKC.String(cases.Fold().String(norm.NFKC.String(name))) }
+
+// Authenticate returns whose name and password these are. The name is that of the directory but for what Fold makes alike, or the
+// email address where the filter looks for it: others that the directory takes for the same are not let in, so that nobody gets more
+// tries by spelling a name in another way. It is ErrCredentials, ErrUnusable or ErrUnavailable where that is nobody; whether there
+// is somebody of the name, the directory is asked as much.
+func (d *Directory) Authenticate(ctx context.Context, username, password string) (Person, error) {
+	if username == "" || password == "" { // with which many directories let everybody bind (RFC 4513, section 5.1.2)
+		return Person{}, ErrCredentials
+	}
+	ctx, cancel := context.WithTimeout(ctx, d.settings.Timeout)
+	defer cancel()
+	var found Person
+	err := d.with(ctx, func(c *ldap.Conn) error {
+		dn, person, missing := d.find(c, username)
+		if errors.Is(missing, ErrUnavailable) {
+			return missing
+		}
+		if missing != nil {
+			dn = d.nobody()
+		}
+		switch bound := c.Bind(dn, password); {
+		case bound != nil && !refused(bound):
+			return unavailable("bind as who signs in", bound)
+		case missing != nil:
+			return missing
+		case bound != nil:
+			return ErrCredentials
+		}
+		found = person
+		return nil
+	})
+	return found, err
+}
+
+// nobody is a DN that nobody has.
+func (d *Directory) nobody() string { return "cn=" + rand.Text() + "," + d.settings.Base }
+
+// find returns who has a name, and their DN.
+func (d *Directory) find(c *ldap.Conn, username string) (dn string, p Person, err error) {
+	const most = 2 // to see that there are several
+	result, err := c.Search(d.request(ldap.EscapeFilter(username), most, d.settings.Attributes.all()...))
+	if ldap.IsErrorWithCode(err, ldap.LDAPResultSizeLimitExceeded) {
+		return "", Person{}, fmt.Errorf("%w: several entries have one name", ErrUnusable)
+	}
+	if err != nil {
+		return "", Person{}, unavailable("search", err)
+	}
+	switch len(result.Entries) {
+	case 0:
+		return "", Person{}, ErrCredentials
+	case 1:
+	default:
+		return "", Person{}, fmt.Errorf("%w: several entries have one name", ErrUnusable)
+	}
+	entry := result.Entries[0]
+	if p, err = d.person(entry); err != nil {
+		return "", Person{}, err
+	}
+	if typed := Fold(username); typed != Fold(p.Username) && typed != Fold(p.Email) {
+		return "", Person{}, ErrCredentials
+	}
+	return entry.DN, p, nil
+}
+
+// request searches for what the filter finds with a name, which is escaped.
+func (d *Directory) request(name string, most int, attributes ...string) *ldap.SearchRequest {
+	return ldap.NewSearchRequest(d.settings.Base, ldap.ScopeWholeSubtree, ldap.NeverDerefAliases, most, 0, false, d.filter(name), attributes, nil)
+}
+
+func (a Attributes) all() []string {
+	return []string{a.ID, a.Username, a.FirstName, a.LastName, a.Email}
+}
+
+func (d *Directory) person(entry *ldap.Entry) (p Person, err error) {
+	a := d.settings.Attributes
+	if p.ID, err = id(entry, a.ID); err != nil {
+		return p, err
+	}
+	p.Username = entry.GetEqualFoldAttributeValue(a.Username)
+	p.FirstName, p.LastName = entry.GetEqualFoldAttributeValue(a.FirstName), entry.GetEqualFoldAttributeValue(a.LastName)
+	p.Email = entry.GetEqualFoldAttributeValue(a.Email)
+	if p.Username == "" {
+		return p, fmt.Errorf("%w: an entry has no %s that can be read", ErrUnusable, a.Username)
+	}
+	return p, nil
+}
+
+// id is an entry's. That of Active Directory is 16 bytes, of which the first three groups are little-endian (MS-DTYP, section 2.3.4.2).
+func id(entry *ldap.Entry, attribute string) (string, error) {
+	raw := entry.GetEqualFoldRawAttributeValue(attribute)
+	if len(raw) == 0 {
+		return "", fmt.Errorf("%w: an entry has no %s that can be read", ErrUnusable, attribute)
+	}
+	if !strings.EqualFold(attribute, "objectGUID") {
+		if len(raw) > maxID || !utf8.Valid(raw) {
+			return "", fmt.Errorf("%w: an entry's %s is no text, or too long", ErrUnusable, attribute)
+		}
+		return strings.ToLower(string(raw)), nil
+	}
+	guid, err := uuid.FromBytes(raw)
+	if err != nil {
+		return "", fmt.Errorf("%w: an entry's %s has %d bytes", ErrUnusable, attribute, len(raw))
+	}
+	slices.Reverse(guid[:4])
+	slices.Reverse(guid[4:6])
+	slices.Reverse(guid[6:8])
+	return guid.String(), nil
+}
+
+// IDs returns those of everybody who may sign in. It is ErrUnusable or ErrUnavailable, and nothing is returned, where the directory
+// has not told of everybody within five minutes: also where it refers to another one, which is not asked.
+func (d *Directory) IDs(ctx context.Context) (map[string]bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, longest)
+	defer cancel()
+	ids := map[string]bool{}
+	err := d.with(ctx, func(c *ldap.Conn) error {
+		result, err := c.SearchWithPaging(d.request("*", 0, d.settings.Attributes.ID), pageSize)
+		if err != nil {
+			return unavailable("search", err)
+		}
+		if len(result.Referrals) > 0 {
+			return fmt.Errorf("%w: it refers to other directories, as %s, which are not asked: narrow the base, or ask one that has everybody",
+				ErrUnusable, result.Referrals[0])
+		}
+		for _, entry := range result.Entries {
+			id, err := id(entry, d.settings.Attributes.ID)
+			if err != nil {
+				return err
+			}
+			ids[id] = true
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return ids, nil
+}

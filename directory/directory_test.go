@@ -1,0 +1,318 @@
+package directory_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rollbook/rollbook/directory"
+	"github.com/rollbook/rollbook/test/testldap"
+)
+
+const password = "Correct-Horse-9"
+
+// one is the person of the tests that need one.
+func one(t *testing.T) *testldap.Directory {
+	d := testldap.Start(t)
+	d.Add(t, password, "anna")
+	return d
+}
+
+func TestAuthenticate(t *testing.T) {
+	t.Parallel()
+	d := one(t)
+	d.Add(t, password, "bela*", "c(a)", `d\61`)
+	d.Set(t, "anna", "mail", "anna@example.org")
+	encrypted := d.Open(t, func(s *directory.Settings) { s.URLs = []string{"ldaps://" + d.TLSAddress} })
+	byMail := d.Open(t, func(s *directory.Settings) { s.Filter = "(|(uid={username})(mail={username})(cn={username}))" })
+	d.Set(t, "anna", "cn", "anna", "an")
+	for name, test := range map[string]struct {
+		directory          *directory.Directory
+		username, password string
+		want               error // nil is anna
+	}{
+		"right":                      {d.Open(t), "anna", password, nil},
+		"right, encrypted at once":   {encrypted, "anna", password, nil},
+		"right, in another case":     {d.Open(t), "ANNA", password, nil},
+		"right, wide":                {d.Open(t), "ａｎｎａ", password, nil},
+		"right, by address":          {byMail, "Anna@example.org", password, nil},
+		"wrong password":             {d.Open(t), "anna", password + "x", directory.ErrCredentials},
+		"empty password":             {d.Open(t), "anna", "", directory.ErrCredentials},
+		"unknown":                    {d.Open(t), "nobody", password, directory.ErrCredentials},
+		"no name":                    {d.Open(t), "", password, directory.ErrCredentials},
+		"another name of an entry":   {byMail, "an", password, directory.ErrCredentials},
+		"blanks that slapd ignores":  {d.Open(t), " anna ", password, directory.ErrCredentials},
+		"a star":                     {d.Open(t), "*", password, directory.ErrCredentials},
+		"a star behind":              {d.Open(t), "ann*", password, directory.ErrCredentials},
+		"a filter":                   {d.Open(t), "anna)(uid=*", password, directory.ErrCredentials},
+		"a filter that is always so": {d.Open(t), "x)(|(uid=anna)", password, directory.ErrCredentials},
+		"an escaped name":            {d.Open(t), `\61nna`, password, directory.ErrCredentials},
+		"NUL":                        {d.Open(t), "anna\x00", password, directory.ErrCredentials},
+		"no UTF-8":                   {d.Open(t), "anna\xff", password, directory.ErrCredentials},
+		"a DN":                       {d.Open(t), testldap.DN("anna"), password, directory.ErrCredentials},
+		"a password with NUL":        {d.Open(t), "anna", password + "\x00", directory.ErrCredentials},
+		"a long name":                {d.Open(t), strings.Repeat("x", 5000), password, directory.ErrCredentials},
+	} {
+		got, err := test.directory.Authenticate(t.Context(), test.username, test.password)
+		if !errors.Is(err, test.want) {
+			t.Errorf("%s: got %v, want %v", name, err, test.want)
+		}
+		if test.want == nil && (got.Username != "anna" || got.FirstName != "Given anna" || got.LastName != "Family" || got.Email != "anna@example.org" || len(got.ID) != 36) {
+			t.Errorf("%s: got %+v", name, got)
+		}
+		if test.want != nil && got != (directory.Person{}) {
+			t.Errorf("%s: got %+v", name, got)
+		}
+	}
+	for _, name := range []string{"bela*", "c(a)", `d\61`} {
+		if got, err := d.Open(t).Authenticate(t.Context(), name, password); err != nil || got.Username != name {
+			t.Errorf("%s: got %+v, %v", name, got, err)
+		}
+	}
+}
+
+// Who is locked, or has no password, or is one of two, is refused, and no person is returned.
+func TestRefused(t *testing.T) {
+	t.Parallel()
+	d := one(t)
+	d.Add(t, password, "locked", "bare", "twin1", "twin2")
+	d.Set(t, "locked", "pwdAccountLockedTime", "000001010000Z")
+	d.Set(t, "bare", "userPassword")
+	d.Set(t, "twin1", "employeeNumber", "7")
+	d.Set(t, "twin2", "employeeNumber", "7")
+	byNumber := d.Open(t, func(s *directory.Settings) { s.Filter = "(employeeNumber={username})" })
+	noID := d.Open(t, func(s *directory.Settings) { s.Attributes.ID = "carLicense" })
+	noName := d.Open(t, func(s *directory.Settings) { s.Attributes.Username = "carLicense" })
+	for name, test := range map[string]struct {
+		directory *directory.Directory
+		username  string
+		want      error
+	}{
+		"locked":          {d.Open(t), "locked", directory.ErrCredentials},
+		"no password":     {d.Open(t), "bare", directory.ErrCredentials},
+		"two of one name": {byNumber, "7", directory.ErrUnusable},
+		"no id":           {noID, "anna", directory.ErrUnusable},
+		"no username":     {noName, "anna", directory.ErrUnusable},
+	} {
+		if got, err := test.directory.Authenticate(t.Context(), test.username, password); !errors.Is(err, test.want) || got != (directory.Person{}) {
+			t.Errorf("%s: got %+v, %v, want %v", name, got, err, test.want)
+		}
+	}
+}
+
+// A directory that cannot be asked, or whom nobody vouches for, is unavailable: within the timeout, and whoever asks.
+func TestUnavailable(t *testing.T) {
+	t.Parallel()
+	d := one(t)
+	other := testldap.Start(t)
+	for name, change := range map[string]func(*directory.Settings){
+		"nobody listens":             func(s *directory.Settings) { s.URLs = []string{"ldap://127.0.0.1:1"} },
+		"unknown host":               func(s *directory.Settings) { s.URLs = []string{"ldap://directory.invalid"} },
+		"another's certificate":      func(s *directory.Settings) { s.CAFile = other.CAFile },
+		"another's, encrypted first": func(s *directory.Settings) { s.URLs, s.CAFile = []string{"ldaps://" + d.TLSAddress}, other.CAFile },
+		"the system's authorities":   func(s *directory.Settings) { s.CAFile = "" },
+		"another name": func(s *directory.Settings) {
+			s.URLs = []string{strings.Replace(s.URLs[0], "127.0.0.1", "localhost", 1)}
+		},
+		"who searches is refused": func(s *directory.Settings) { s.BindPassword = "wrong" },
+		"no such base":            func(s *directory.Settings) { s.Base = "dc=example,dc=com" },
+		"nobody may search":       func(s *directory.Settings) { s.BindDN, s.BindPassword = "", "" },
+	} {
+		_, err := d.Open(t, change).Authenticate(t.Context(), "anna", password)
+		if !errors.Is(err, directory.ErrUnavailable) {
+			t.Errorf("%s: got %v", name, err)
+		} else if text := err.Error(); strings.Contains(text, password) || strings.Contains(text, testldap.SearcherPassword) || strings.Contains(text, "anna") {
+			t.Errorf("%s: it says %s", name, text)
+		}
+	}
+	if _, err := d.Open(t, func(s *directory.Settings) { s.URLs = append([]string{"ldap://127.0.0.1:1"}, s.URLs...) }).Authenticate(t.Context(), "anna", password); err != nil {
+		t.Errorf("the second of two servers: %v", err)
+	}
+	d.End(t)
+	d.Certify(t, time.Now().Add(-time.Minute))
+	d.Begin(t)
+	if _, err := d.Open(t).Authenticate(t.Context(), "anna", password); !errors.Is(err, directory.ErrUnavailable) || !strings.Contains(err.Error(), "expired") {
+		t.Errorf("an expired certificate: got %v", err)
+	}
+}
+
+// Wherever the directory falls silent or is cut off, a sign-in ends in time, and lets nobody in.
+func TestInterruptedAuthenticate(t *testing.T) {
+	t.Parallel()
+	d := one(t)
+	proxy := d.Proxy(t)
+	const timeout = 300 * time.Millisecond
+	open := func(change func(*directory.Settings)) *directory.Directory {
+		return d.Open(t, func(s *directory.Settings) {
+			s.URLs, s.Timeout = []string{"ldap://" + proxy.Address}, timeout
+			change(s)
+		})
+	}
+	for name, test := range map[string]struct {
+		directory *directory.Directory
+		step      int
+	}{
+		"encrypted": {open(func(*directory.Settings) {}), 97}, "cleartext": {open(func(s *directory.Settings) { s.Cleartext = true }), 13},
+	} {
+		all := 0
+		for passes := 0; ; passes += test.step {
+			proxy.Passes.Store(int64(passes))
+			proxy.Stalls.Store(passes%2 == 0)
+			began := time.Now()
+			person, err := test.directory.Authenticate(t.Context(), "anna", password)
+			if took := time.Since(began); took > timeout+time.Second {
+				t.Errorf("%s, %d bytes: it took %s", name, passes, took)
+			}
+			if err == nil {
+				all = passes
+				break
+			}
+			if !errors.Is(err, directory.ErrUnavailable) || person != (directory.Person{}) {
+				t.Errorf("%s, %d bytes: got %+v, %v", name, passes, person, err)
+			}
+			if passes > 10_000 {
+				t.Fatal("it never succeeds")
+			}
+		}
+		if all < 50 {
+			t.Errorf("%s: %d bytes were enough", name, all)
+		}
+	}
+	proxy.Passes.Store(0)
+	proxy.Stalls.Store(true)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	began := time.Now()
+	if _, err := d.Open(t, func(s *directory.Settings) { s.URLs = []string{"ldap://" + proxy.Address} }).Authenticate(ctx, "anna", password); err == nil || time.Since(began) > time.Second {
+		t.Errorf("who hung up: %v after %s", err, time.Since(began))
+	}
+}
+
+// At most so many connections are open at once, and who gets none in time is told that the directory is unavailable.
+func TestConnections(t *testing.T) {
+	t.Parallel()
+	d := one(t)
+	proxy := d.Proxy(t)
+	proxy.Passes.Store(0)
+	proxy.Stalls.Store(true)
+	few := d.Open(t, func(s *directory.Settings) {
+		s.URLs, s.Connections, s.Timeout = []string{"ldap://" + proxy.Address}, 1, 400*time.Millisecond
+	})
+	first := make(chan error)
+	go func() { _, err := few.Authenticate(t.Context(), "anna", password); first <- err }()
+	time.Sleep(100 * time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if _, err := few.Authenticate(ctx, "anna", password); !errors.Is(err, directory.ErrUnavailable) || !strings.Contains(err.Error(), "wait for a connection") {
+		t.Errorf("the second: %v", err)
+	}
+	if err := <-first; !errors.Is(err, directory.ErrUnavailable) {
+		t.Errorf("the first: %v", err)
+	}
+	proxy.Passes.Store(-1)
+	if _, err := few.Authenticate(t.Context(), "anna", password); err != nil {
+		t.Errorf("afterwards: %v", err)
+	}
+}
+
+// All ids are told of, or none.
+func TestIDs(t *testing.T) {
+	t.Parallel()
+	d := one(t)
+	var names []string
+	for n := range 1200 { // several pages
+		names = append(names, fmt.Sprint("student", n))
+	}
+	d.Add(t, password, names...)
+	opened := d.Open(t)
+	person, err := opened.Authenticate(t.Context(), "anna", password)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ids, err := opened.IDs(t.Context())
+	if err != nil || len(ids) != 1201 || !ids[person.ID] {
+		t.Fatalf("%d ids, anna %v: %v", len(ids), ids[person.ID], err)
+	}
+	proxy := d.Proxy(t)
+	for name, test := range map[string]struct {
+		passes int64
+		stalls bool
+		change func(*directory.Settings)
+		want   error
+	}{
+		"cut off in the middle":   {50_000, false, func(*directory.Settings) {}, directory.ErrUnavailable},
+		"cut off at the end":      {0, false, func(*directory.Settings) {}, directory.ErrUnavailable},
+		"silent in the middle":    {50_000, true, func(*directory.Settings) {}, directory.ErrUnavailable},
+		"an entry without the id": {-1, false, func(s *directory.Settings) { s.Attributes.ID = "carLicense" }, directory.ErrUnusable},
+		"no such base":            {-1, false, func(s *directory.Settings) { s.Base = "dc=example,dc=com" }, directory.ErrUnavailable},
+	} {
+		proxy.Passes.Store(test.passes)
+		proxy.Stalls.Store(test.stalls)
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		got, err := d.Open(t, func(s *directory.Settings) {
+			s.URLs, s.Cleartext = []string{"ldap://" + proxy.Address}, true
+			test.change(s)
+		}).IDs(ctx)
+		if !errors.Is(err, test.want) || got != nil {
+			t.Errorf("%s: %d ids, %v", name, len(got), err)
+		}
+	}
+	d.Refer(t, "ldap://elsewhere.example.org/ou=people,dc=example,dc=org")
+	if got, err := opened.IDs(t.Context()); !errors.Is(err, directory.ErrUnusable) || got != nil || !strings.Contains(err.Error(), "elsewhere.example.org") {
+		t.Errorf("with a referral: %d ids, %v", len(got), err)
+	}
+	if _, err := opened.Authenticate(t.Context(), "anna", password); err != nil {
+		t.Errorf("a referral keeps anna from signing in: %v", err)
+	}
+}
+
+// A limit of the directory is no end of the people in it.
+func TestLimitedIDs(t *testing.T) {
+	t.Parallel()
+	d := testldap.Start(t, "sizelimit size.prtotal=100")
+	var names []string
+	for n := range 150 {
+		names = append(names, fmt.Sprint("student", n))
+	}
+	d.Add(t, password, names...)
+	if got, err := d.Open(t).IDs(t.Context()); !errors.Is(err, directory.ErrUnavailable) || got != nil {
+		t.Errorf("%d ids, %v", len(got), err)
+	}
+}
+
+func TestSettings(t *testing.T) {
+	t.Parallel()
+	filter, attributes := directory.Preset("ad")
+	good := directory.Settings{URLs: []string{"ldaps://dc1.example.org", "ldap://[::1]:3389"}, Base: "dc=example,dc=org", Filter: filter, Attributes: attributes, Timeout: time.Second, Connections: 1}
+	if _, err := directory.New(good); err != nil {
+		t.Errorf("the preset of Active Directory: %v", err)
+	}
+	for want, change := range map[string]func(*directory.Settings){
+		"must be as in ldaps://HOST": func(s *directory.Settings) { s.URLs = []string{"ldap.example.org"} },
+		"address must be":            func(s *directory.Settings) { s.URLs = []string{"http://example.org"} },
+		"directory's address":        func(s *directory.Settings) { s.URLs = []string{"ldap://cn=a:secret@example.org"} },
+		"the base":                   func(s *directory.Settings) { s.Base = "" },
+		"is no DN":                   func(s *directory.Settings) { s.Base = "people" },
+		"must have {username}":       func(s *directory.Settings) { s.Filter = "(uid=%s)" },
+		"cannot be read":             func(s *directory.Settings) { s.Filter = "(uid={username}" },
+		"CA certificates":            func(s *directory.Settings) { s.CAFile = "nowhere.pem" },
+		"no certificate in PEM":      func(s *directory.Settings) { s.CAFile = "directory.go" },
+	} {
+		s := good
+		change(&s)
+		if _, err := directory.New(s); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "secret") {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+	names := map[string]string{"Anna": "anna", "ＡＮＮＡ": "anna", "ANNÁ": "anná", "Straße": "strasse", "ﬁ": "fi", "Σίσυφος": "σίσυφοσ"}
+	for name := range maps.Keys(names) {
+		if got := directory.Fold(name); got != names[name] {
+			t.Errorf("%s: got %s", name, got)
+		}
+	}
+}

@@ -1,0 +1,33 @@
+package directory
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/go-ldap/ldap/v3"
+)
+
+// The GUID of Active Directory is as MS-DTYP, section 2.3.4.2, lays it out.
+func TestID(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		attribute string
+		value     string
+		want      string // "" is ErrUnusable
+	}{
+		"Active Directory":           {"objectGUID", "\x2a\x02\x9f\x8e\x41\x46\x53\x4e\x8b\x9c\x01\x02\x03\x04\x05\x06", "8e9f022a-4641-4e53-8b9c-010203040506"},
+		"too short":                  {"objectGUID", "\x2a", ""},
+		"OpenLDAP":                   {"entryUUID", "8E9F022A-4641-4e53-8b9c-010203040506", "8e9f022a-4641-4e53-8b9c-010203040506"},
+		"text of another attribute":  {"employeeNumber", "Ä7", "ä7"},
+		"bytes of another attribute": {"jpegPhoto", "\xff\xd8", ""},
+		"too long":                   {"employeeNumber", strings.Repeat("x", maxID+1), ""},
+		"none":                       {"employeeNumber", "", ""},
+	} {
+		entry := ldap.NewEntry("cn=x", map[string][]string{strings.ToUpper(test.attribute): {test.value}})
+		got, err := id(entry, test.attribute)
+		if got != test.want || (test.want == "") != errors.Is(err, ErrUnusable) {
+			t.Errorf("%s: got %q, %v", name, got, err)
+		}
+	}
+}
