@@ -66,7 +66,7 @@ func Preset(kind string) (filter string, a Attributes) {
 	return "(&(objectClass=inetOrgPerson)(uid={username}))", Attributes{"entryUUID", "uid", "givenName", "sn", "mail"}
 }
 
-// Person is what a directory says of somebody, as it says it: nothing is checked but that there are an ID and a Username.
+// Person is what a directory says of somebody: nothing is checked but that it is UTF-8, and that there are an ID and a Username.
 type Person struct {
 	ID                                   string // in lower case
 	Username, FirstName, LastName, Email string
@@ -204,9 +204,8 @@ func (d *Directory) person(entry *ldap.Entry) (p Person, err error) {
 	if p.ID, err = id(entry, a.ID); err != nil {
 		return p, err
 	}
-	p.Username = entry.GetEqualFoldAttributeValue(a.Username)
-	p.FirstName, p.LastName = entry.GetEqualFoldAttributeValue(a.FirstName), entry.GetEqualFoldAttributeValue(a.LastName)
-	p.Email = entry.GetEqualFoldAttributeValue(a.Email)
+	text := func(attribute string) string { return strings.ToValidUTF8(entry.GetEqualFoldAttributeValue(attribute), "\uFFFD") }
+	p.Username, p.FirstName, p.LastName, p.Email = text(a.Username), text(a.FirstName), text(a.LastName), text(a.Email)
 	if p.Username == "" {
 		return p, fmt.Errorf("%w: an entry has no %s that can be read", ErrUnusable, a.Username)
 	}

@@ -8,6 +8,16 @@ import (
 	"github.com/go-ldap/ldap/v3"
 )
 
+func TestPersonIsUTF8(t *testing.T) {
+	t.Parallel()
+	_, attributes := Preset("openldap")
+	entry := ldap.NewEntry("cn=x", map[string][]string{"entryUUID": {"7"}, "uid": {"anna"}, "sn": {"B\xe9rg"}, "GIVENNAME": {"Anna", "Second"}})
+	got, err := (&Directory{settings: Settings{Attributes: attributes}}).person(entry)
+	if want := (Person{ID: "7", Username: "anna", FirstName: "Anna", LastName: "B\uFFFDrg"}); err != nil || got != want {
+		t.Errorf("got %+v, %v", got, err)
+	}
+}
+
 // The GUID of Active Directory is as MS-DTYP, section 2.3.4.2, lays it out.
 func TestID(t *testing.T) {
 	t.Parallel()
