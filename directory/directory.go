@@ -204,7 +204,9 @@ func (d *Directory) person(entry *ldap.Entry) (p Person, err error) {
 	if p.ID, err = id(entry, a.ID); err != nil {
 		return p, err
 	}
-	text := func(attribute string) string { return strings.ToValidUTF8(entry.GetEqualFoldAttributeValue(attribute), "\uFFFD") }
+	text := func(attribute string) string {
+		return strings.ToValidUTF8(entry.GetEqualFoldAttributeValue(attribute), "\uFFFD")
+	}
 	p.Username, p.FirstName, p.LastName, p.Email = text(a.Username), text(a.FirstName), text(a.LastName), text(a.Email)
 	if p.Username == "" {
 		return p, fmt.Errorf("%w: an entry has no %s that can be read", ErrUnusable, a.Username)

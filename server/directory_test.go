@@ -27,14 +27,7 @@ const (
 // withDirectory starts a server whose people are those of a directory.
 func withDirectory(t *testing.T, address string, d *directory.Directory, limits server.Throttle) *testserver.Server {
 	t.Helper()
-	return testserver.Start(t, address, func(c *server.Config) {
-		queues, err := c.DB.Throttles(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		c.Throttle, c.Throttles = limits, queues
-		c.Directory, c.PasswordElsewhere = d, elsewhere
-	})
+	return throttled(t, address, limits, func(c *server.Config) { c.Directory, c.PasswordElsewhere = d, elsewhere })
 }
 
 // comeIn logs in and returns the profile.

@@ -19,16 +19,16 @@ import (
 )
 
 // throttled starts a server behind a trusted proxy on this machine, so that tests can come from any address.
-func throttled(t *testing.T, address string, limits server.Throttle) *testserver.Server {
+func throttled(t *testing.T, address string, limits server.Throttle, changes ...func(*server.Config)) *testserver.Server {
 	t.Helper()
-	return testserver.Start(t, address, func(c *server.Config) {
+	return testserver.Start(t, address, append(changes, func(c *server.Config) {
 		queues, err := c.DB.Throttles(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
 		c.Throttle, c.Throttles = limits, queues
 		c.Trusted = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
-	})
+	})...)
 }
 
 // try logs in from an address.
