@@ -24,14 +24,16 @@ const (
 	sqliteLockPoll    = 50 * time.Millisecond // how often a process that waits for another's migration looks again
 )
 
-// sqliteOptions make the file durable (FULL) and let several writers wait for each other: a transaction that starts
-// as a reader and then writes would fail at once instead, hence immediate.
-var sqliteOptions = url.Values{
-	"_pragma": {"busy_timeout(5000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)"},
-	"_txlock": {"immediate"},
-	// Times are text, and always UTC: those of PostgreSQL are of the machine's zone.
-	"_time_format": {"sqlite"},
-	"_timezone":    {"UTC"},
+// sqliteOptions make the file durable (FULL) and let several writers wait for each other, for as long as a call may take: a transaction
+// that starts as a reader and then writes would fail at once instead, hence immediate.
+func sqliteOptions(timeout time.Duration) url.Values {
+	return url.Values{
+		"_pragma": {fmt.Sprintf("busy_timeout(%d)", timeout.Milliseconds()), "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)"},
+		"_txlock": {"immediate"},
+		// Times are text, and always UTC: those of PostgreSQL are of the machine's zone.
+		"_time_format": {"sqlite"},
+		"_timezone":    {"UTC"},
+	}
 }
 
 func openSQLite(address string, s Settings) (dialect, error) {
@@ -51,7 +53,7 @@ func openSQLite(address string, s Settings) (dialect, error) {
 	if err != nil {
 		return dialect{}, fmt.Errorf("open the database file: %w", err)
 	}
-	dsn := "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + sqliteOptions.Encode()
+	dsn := "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + sqliteOptions(s.Timeout).Encode()
 	db, err := sql.Open("sqlite", dsn)
 	if err != nil {
 		return dialect{}, fmt.Errorf("open the database file: %w", err)

@@ -18,7 +18,7 @@ import (
 func openFile(t *testing.T) (db *DB, path string) {
 	t.Helper()
 	path = filepath.Join(t.TempDir(), "rollbook.db")
-	db, err := Open(t.Context(), "sqlite:"+path, Settings{})
+	db, err := Open(t.Context(), "sqlite:"+path, Settings{Timeout: 7 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,7 +38,7 @@ func TestSQLiteSettings(t *testing.T) {
 	t.Parallel()
 	db, path := openFile(t)
 	for pragma, want := range map[string]string{
-		"journal_mode": "wal", "synchronous": "2", "foreign_keys": "1", "busy_timeout": "5000",
+		"journal_mode": "wal", "synchronous": "2", "foreign_keys": "1", "busy_timeout": "7000",
 	} {
 		var got string
 		if err := db.sql.QueryRow("PRAGMA " + pragma).Scan(&got); err != nil || got != want {
