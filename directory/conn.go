@@ -34,22 +34,11 @@ func trust(file string) (*tls.Config, error) {
 // with asks the directory what do asks, over a connection of its own that is bound as who searches. It ends with the context, which
 // has a deadline.
 func (d *Directory) with(ctx context.Context, do func(*ldap.Conn) error) error {
-	select {
-	case d.slots <- struct{}{}:
-		defer func() { <-d.slots }()
-	case <-ctx.Done():
-		return unavailable("wait for a connection", ctx.Err())
-	}
 	c, err := d.connect(ctx)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = c.Close() }() // what was asked has been answered, or never will be
-	if d.settings.BindDN != "" {
-		if err := c.Bind(d.settings.BindDN, d.settings.BindPassword); err != nil {
-			return unavailable("bind as who searches", err)
-		}
-	}
 	return do(c)
 }
 
@@ -61,7 +50,7 @@ func (d *Directory) connect(ctx context.Context) (*ldap.Conn, error) {
 		if err == nil {
 			return c, nil
 		}
-		failed = errors.Join(failed, fmt.Errorf("%w: %s: %w", ErrUnavailable, server.Host, err))
+		failed = errors.Join(failed, unavailable(server.Host, err))
 	}
 	return nil, failed
 }
@@ -83,6 +72,12 @@ func (d *Directory) connectTo(ctx context.Context, server *url.URL, tries int) (
 	until, _ := trying.Deadline()
 	hangUp := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	c, err := d.secure(trying, conn, server, until)
+	if err == nil && d.settings.BindDN != "" {
+		if err = c.Bind(d.settings.BindDN, d.settings.BindPassword); err != nil {
+			err = unavailable("bind as who searches", err)
+			_ = c.Close() // as below
+		}
+	}
 	if err != nil {
 		hangUp()
 		_ = conn.Close() // the error that counts is the one before

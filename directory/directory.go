@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -48,7 +49,7 @@ type Settings struct {
 	Attributes Attributes
 	// Timeout bounds a sign-in, waiting for a connection included.
 	Timeout time.Duration
-	// Connections is how many there are at once, at most.
+	// Connections is how many there are for sign-ins at once, at most.
 	Connections int
 }
 
@@ -68,7 +69,7 @@ func Preset(kind string) (filter string, a Attributes) {
 
 // Person is what a directory says of somebody: nothing is checked but that it is UTF-8, and that there are an ID and a Username.
 type Person struct {
-	ID                                   string // in lower case
+	ID                                   string // a UUID is in lower case
 	Username, FirstName, LastName, Email string
 }
 
@@ -82,6 +83,9 @@ type Directory struct {
 
 // placeholder stands for the name in Settings.Filter.
 const placeholder = "{username}"
+
+// notForAll matches assertions in which * is no wildcard, but a value.
+var notForAll = regexp.MustCompile(`[:~<>]=\{username\}`)
 
 const (
 	maxID    = 200 // bytes
@@ -110,6 +114,9 @@ func New(s Settings) (*Directory, error) {
 	if !strings.Contains(s.Filter, placeholder) {
 		return nil, fmt.Errorf("the filter must have %s where the name is to stand", placeholder)
 	}
+	if notForAll.MatchString(s.Filter) {
+		return nil, fmt.Errorf("in the filter %s must stand behind a plain =, since * is put in its place to find everybody", placeholder)
+	}
 	if _, err := ldap.CompileFilter(d.filter("x")); err != nil {
 		return nil, fmt.Errorf("the filter cannot be read: %w", err)
 	}
@@ -137,6 +144,12 @@ func (d *Directory) Authenticate(ctx context.Context, username, password string)
 	}
 	ctx, cancel := context.WithTimeout(ctx, d.settings.Timeout)
 	defer cancel()
+	select {
+	case d.slots <- struct{}{}:
+		defer func() { <-d.slots }()
+	case <-ctx.Done():
+		return Person{}, unavailable("wait for a connection", ctx.Err())
+	}
 	var found Person
 	err := d.with(ctx, func(c *ldap.Conn) error {
 		dn, person, missing := d.find(c, username)
@@ -224,7 +237,11 @@ func id(entry *ldap.Entry, attribute string) (string, error) {
 		if len(raw) > maxID || !utf8.Valid(raw) {
 			return "", fmt.Errorf("%w: an entry's %s is no text, or too long", ErrUnusable, attribute)
 		}
-		return strings.ToLower(string(raw)), nil
+		text := string(raw)
+		if uuid.Validate(text) == nil { // which are the same in either case
+			text = strings.ToLower(text)
+		}
+		return text, nil
 	}
 	guid, err := uuid.FromBytes(raw)
 	if err != nil {

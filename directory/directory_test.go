@@ -220,6 +220,19 @@ func TestConnections(t *testing.T) {
 	if _, err := few.Authenticate(t.Context(), "anna", password); err != nil {
 		t.Errorf("afterwards: %v", err)
 	}
+	proxy.Passes.Store(0)
+	listing, cancelListing := context.WithTimeout(t.Context(), time.Second)
+	defer cancelListing()
+	listed := make(chan error)
+	go func() { _, err := few.IDs(listing); listed <- err }()
+	time.Sleep(100 * time.Millisecond)
+	proxy.Passes.Store(-1)
+	if _, err := few.Authenticate(t.Context(), "anna", password); err != nil {
+		t.Errorf("while all are listed: %v", err)
+	}
+	if err := <-listed; !errors.Is(err, directory.ErrUnavailable) {
+		t.Errorf("the list: %v", err)
+	}
 }
 
 // All ids are told of, or none.
@@ -302,6 +315,7 @@ func TestSettings(t *testing.T) {
 		"the base":                   func(s *directory.Settings) { s.Base = "" },
 		"is no DN":                   func(s *directory.Settings) { s.Base = "people" },
 		"must have {username}":       func(s *directory.Settings) { s.Filter = "(uid=%s)" },
+		"behind a plain =":           func(s *directory.Settings) { s.Filter = "(uid:caseExactMatch:={username})" },
 		"cannot be read":             func(s *directory.Settings) { s.Filter = "(uid={username}" },
 		"CA certificates":            func(s *directory.Settings) { s.CAFile = "nowhere.pem" },
 		"no certificate in PEM":      func(s *directory.Settings) { s.CAFile = "directory.go" },

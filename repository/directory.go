@@ -58,7 +58,9 @@ func updateFromDirectory(tx *gorm.DB, person User) (user User, how Arrival, err 
 	changed := tx.Where("is_active = ? AND (left_at IS NULL) = ?", was.IsActive, was.LeftAt == nil).
 		Select("username", "first_name", "last_name", "email", "is_active", "left_at", "updated_at").Updates(&user)
 	if changed.Error == nil && changed.RowsAffected == 0 {
-		return was, Known, nil
+		var now User
+		err := tx.Where("directory_id = ?", person.DirectoryID).Take(&now).Error
+		return now, Known, err
 	}
 	return user, how, changed.Error
 }

@@ -31,10 +31,12 @@ func (db *DB) Begin(ctx context.Context, name string, atOnce bool, limit time.Du
 	return err == nil, err
 }
 
-// End says that a job is done, and is due again after a pause.
+// End says that a job has ended, and is due again after a pause; at 0, it is due when it was before.
 func (db *DB) End(ctx context.Context, name string, pause time.Duration) error {
 	now := db.Now()
-	return db.do(ctx, "end job", func(g *gorm.DB) error {
-		return g.Model(&job{}).Where("name = ?", name).Updates(map[string]any{"due_at": now.Add(pause), "busy_until": now}).Error
-	})
+	changes := map[string]any{"busy_until": now}
+	if pause > 0 {
+		changes["due_at"] = now.Add(pause)
+	}
+	return db.do(ctx, "end job", func(g *gorm.DB) error { return g.Model(&job{}).Where("name = ?", name).Updates(changes).Error })
 }

@@ -87,16 +87,16 @@ func (s *Server) admitLogin(ctx context.Context, username string) (keys [][]byte
 		return nil, nil // there are no queues
 	}
 	network := networkOf(callerOf(ctx).address)
-	typed := username
-	if s.directory != nil { // which does not tell them apart
-		username = directory.Fold(username)
+	account, err := s.throttledAs(ctx, username)
+	if err != nil {
+		return nil, err
 	}
 	places := []repository.Place{
 		{
-			Key:  s.throttles.Key("login", username, network),
+			Key:  s.throttles.Key("login", account, network),
 			Most: s.throttle.Failures, Backoff: s.throttle.Backoff, BackoffMax: s.throttle.BackoffMax,
 		},
-		{Key: s.throttles.Key("account", username), Most: s.throttle.PerAccount, Window: accountWindow},
+		{Key: s.throttles.Key("account", account), Most: s.throttle.PerAccount, Window: accountWindow},
 		{Key: s.throttles.Key("address", network), Most: s.throttle.PerAddress, Window: addressWindow},
 	}
 	for _, place := range places {
@@ -106,12 +106,28 @@ func (s *Server) admitLogin(ctx context.Context, username string) (keys [][]byte
 	if err != nil || wait == 0 {
 		return keys, err
 	}
-	user, err := s.users.ByUsername(ctx, typed) // for the line alone: the answer does not depend on it
+	user, err := s.users.ByUsername(ctx, username) // for the line alone: the answer does not depend on it
 	if err != nil && !errors.Is(err, repository.ErrNotFound) {
 		return nil, err
 	}
 	s.audit(ctx, EventThrottled, user.ID)
 	return nil, throttled(wait)
+}
+
+// throttledAs is what tries of an account's password count for: its username; where the directory knows the password, all the spellings
+// that the directory does not tell apart, but no local account that is called so.
+func (s *Server) throttledAs(ctx context.Context, username string) (string, error) {
+	if s.directory == nil {
+		return username, nil
+	}
+	user, err := s.users.ByUsername(ctx, username)
+	if err != nil && !errors.Is(err, repository.ErrNotFound) {
+		return "", err
+	}
+	if s.ofDirectory(user) {
+		return "in the directory: " + directory.Fold(username), nil // no username has blanks
+	}
+	return username, nil
 }
 
 // admitRegistration takes a place for one registration.

@@ -66,13 +66,17 @@ func Run(ctx context.Context, every time.Duration, o Options, log *slog.Logger) 
 	}
 }
 
-func (o Options) syncIfDue(ctx context.Context, every time.Duration, log *slog.Logger) (err error) {
+func (o Options) syncIfDue(ctx context.Context, every time.Duration, log *slog.Logger) error {
 	began, err := o.DB.Begin(ctx, job, false, longest)
 	if err != nil || !began {
 		return err
 	}
-	defer func() { err = errors.Join(err, o.DB.End(context.WithoutCancel(ctx), job, every)) }()
 	counts, err := o.sync(ctx)
+	pause := every
+	if ctx.Err() != nil { // another process is to do it
+		pause = 0
+	}
+	err = errors.Join(err, o.DB.End(context.WithoutCancel(ctx), job, pause))
 	if err == nil {
 		log.LogAttrs(ctx, slog.LevelInfo, "directory sync", slog.Int("active", counts.Active), slog.Int("left", counts.Left))
 	}
@@ -89,6 +93,9 @@ func (o Options) sync(ctx context.Context) (Counts, error) {
 	there, err := o.Directory.IDs(ctx)
 	if err != nil {
 		return Counts{}, err
+	}
+	if len(there) == 0 && len(accounts) > 0 { // who may not read the directory is told so, too
+		return Counts{}, fmt.Errorf("%w: the directory says that there is nobody in it, and nothing was changed", directory.ErrUnusable)
 	}
 	var ids []uuid.UUID
 	for _, user := range accounts {
