@@ -144,6 +144,23 @@ func TestLeavers(t *testing.T) {
 	})
 }
 
+// Whom the filter leaves out since they are disabled cannot sign in, and have left.
+func TestDisabledHaveLeft(t *testing.T) {
+	t.Parallel()
+	s := newSchool(t, testdb.SQLite(t), class()...)
+	d := s.directory.Open(t, func(s *directory.Settings) {
+		s.Filter = "(&(objectClass=inetOrgPerson)(uid={username})(!(employeeType=former)))"
+	})
+	s.directory.Set(t, "student05", "employeeType", "former")
+	if _, err := d.Authenticate(t.Context(), "student05", testserver.Password); !errors.Is(err, directory.ErrCredentials) {
+		t.Errorf("who is disabled: got %v", err)
+	}
+	if counts, err := leavers.Sync(t.Context(), s.options(d)); err != nil || counts.Left != 1 {
+		t.Errorf("%+v, %v", counts, err)
+	}
+	s.want("inactive", s.inactive(), []string{"student05"})
+}
+
 // Too many at once are none, and so is a directory of which not all is known.
 func TestNobodyIsDeactivated(t *testing.T) {
 	t.Parallel()
