@@ -50,7 +50,7 @@ func (d *Directory) connect(ctx context.Context) (*ldap.Conn, error) {
 		if err == nil {
 			return c, nil
 		}
-		failed = errors.Join(failed, unavailable(server.Host, err))
+		failed = errors.Join(failed, err)
 	}
 	return nil, failed
 }
@@ -66,22 +66,21 @@ func (d *Directory) connectTo(ctx context.Context, server *url.URL, tries int) (
 	}
 	conn, err := new(net.Dialer).DialContext(trying, "tcp", net.JoinHostPort(server.Hostname(), port))
 	if err != nil {
-		return nil, err
+		return nil, unavailable(server.Host, err)
 	}
 	// The library waits for answers without end; what ends is the connection.
 	until, _ := trying.Deadline()
 	hangUp := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	doing := server.Host
 	c, err := d.secure(trying, conn, server, until)
 	if err == nil && d.settings.BindDN != "" {
-		if err = c.Bind(d.settings.BindDN, d.settings.BindPassword); err != nil {
-			err = unavailable("bind as who searches", err)
-			_ = c.Close() // as below
-		}
+		doing += ": bind as who searches"
+		err = c.Bind(d.settings.BindDN, d.settings.BindPassword)
 	}
 	if err != nil {
 		hangUp()
-		_ = conn.Close() // the error that counts is the one before
-		return nil, err
+		_ = conn.Close() // which ends the library's reader, too; the error that counts is the one before
+		return nil, unavailable(doing, err)
 	}
 	return c, conn.SetDeadline(deadline)
 }

@@ -87,7 +87,7 @@ func (c *Codes) Of(ctx context.Context, users ...uuid.UUID) (map[uuid.UUID]Code,
 func (c *Codes) Redeem(ctx context.Context, user uuid.UUID, plain, encoded string) error {
 	return c.db.do(ctx, "redeem code", func(db *gorm.DB) error {
 		return db.Transaction(func(tx *gorm.DB) error {
-			if err := updateOne(tx.Where("id = ? AND is_active", user), "password", encoded); err != nil {
+			if err := updateOne(tx.Where("id = ? AND is_active", user), map[string]any{"password": encoded}); err != nil {
 				return err
 			}
 			used := tx.Where("user_id = ? AND digest = ? AND expires_at > ?", user, codeDigest(plain), tx.NowFunc()).Delete(&Code{})

@@ -115,7 +115,7 @@ func (u *Users) ChangePassword(ctx context.Context, id uuid.UUID, old, encoded s
 func (u *Users) setPassword(ctx context.Context, id uuid.UUID, encoded string, keep uuid.UUID, where string, values ...any) error {
 	return u.db.do(ctx, "set password", func(db *gorm.DB) error {
 		return db.Transaction(func(tx *gorm.DB) error {
-			if err := updateOne(tx.Where(where, values...), "password", encoded); err != nil {
+			if err := updateOne(tx.Where(where, values...), map[string]any{"password": encoded}); err != nil {
 				return err
 			}
 			return errors.Join(
@@ -133,13 +133,12 @@ func (u *Users) ReplacePassword(ctx context.Context, id uuid.UUID, old, encoded 
 	})
 }
 
-// SetActive lets an account sign in or not, whether or not its directory has it. One that may not loses its tokens and its one-time code in the same moment. It
-// is ErrNotFound where there is no such account.
+// SetActive lets an account sign in or not, whether or not its directory has it. One that may not loses its tokens and its one-time
+// code in the same moment. It is ErrNotFound where there is no such account.
 func (u *Users) SetActive(ctx context.Context, id uuid.UUID, active bool) error {
 	return u.db.do(ctx, "set active", func(db *gorm.DB) error {
 		return db.Transaction(func(tx *gorm.DB) error {
-			err := errors.Join(updateOne(tx.Where("id = ?", id), "is_active", active), updateOne(tx.Where("id = ?", id), "left_at", nil))
-			if err != nil || active {
+			if err := updateOne(tx.Where("id = ?", id), map[string]any{"is_active": active, "left_at": nil}); err != nil || active {
 				return err
 			}
 			return endSignIns(tx, id)
@@ -168,9 +167,9 @@ func (u *Users) After(ctx context.Context, username string, most int) ([]User, e
 	return users, err
 }
 
-// updateOne sets a column of the account that a query is for.
-func updateOne(query *gorm.DB, column string, value any) error {
-	result := query.Model(&User{}).Update(column, value)
+// updateOne sets columns of the account that a query is for.
+func updateOne(query *gorm.DB, columns map[string]any) error {
+	result := query.Model(&User{}).Updates(columns)
 	if result.Error == nil && result.RowsAffected == 0 {
 		return gorm.ErrRecordNotFound
 	}

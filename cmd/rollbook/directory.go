@@ -33,7 +33,7 @@ type ldap struct {
 	LastName     string        `name:"ldap-last-name-attribute" env:"LDAP_LAST_NAME_ATTRIBUTE" placeholder:"NAME" default:"sn" help:"That of the family name. Default: ${default}."`
 	Email        string        `name:"ldap-email-attribute" env:"LDAP_EMAIL_ATTRIBUTE" placeholder:"NAME" default:"mail" help:"That of the email address. Default: ${default}."`
 	Timeout      time.Duration `name:"ldap-timeout" env:"LDAP_TIMEOUT" placeholder:"DURATION" default:"5s" help:"How long the directory may take for a login before it is answered 503. Default: ${default}."`
-	Connections  int           `name:"ldap-connections" env:"LDAP_CONNECTIONS" placeholder:"N" default:"16" help:"How many connections to the directory there are at most. Default: ${default}."`
+	Connections  int           `name:"ldap-connections" env:"LDAP_CONNECTIONS" placeholder:"N" default:"16" help:"How many connections logins have to the directory at most. Default: ${default}."`
 	Most         float64       `name:"ldap-deactivate-at-most" env:"LDAP_DEACTIVATE_AT_MOST" placeholder:"PERCENT" default:"10" help:"How many percent of the directory's active accounts may be missing in it; where more are, none is deactivated. Default: ${default}."`
 }
 
