@@ -24,6 +24,10 @@ const (
 	migrationPolls = 1500                   // so it waits for at most five minutes
 )
 
+// mostStatements is how many statements a connection keeps prepared, those used last: a server has some forty. Each connection has a place
+// for as many as it may keep, empty or not, which a collection of garbage looks at.
+const mostStatements = 64
+
 func openPostgres(address string, s Settings) (dialect, error) {
 	if err := CheckAddress(address); err != nil {
 		return dialect{}, err
@@ -36,6 +40,8 @@ func openPostgres(address string, s Settings) (dialect, error) {
 	if server.ConnectTimeout == 0 { // so that there is time for the next host where one is silent
 		server.ConnectTimeout = s.Timeout / time.Duration(len(server.Fallbacks)+2)
 	}
+	server.StatementCacheCapacity = min(server.StatementCacheCapacity, mostStatements)
+	server.DescriptionCacheCapacity = min(server.DescriptionCacheCapacity, mostStatements)
 	// A lock in a table, since locks of a session are not safe through a pooler of transactions.
 	locker, err := lock.NewPostgresTableLocker(lock.WithTableLockTimeout(migrationPoll, migrationPolls))
 	if err != nil {

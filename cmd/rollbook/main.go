@@ -188,8 +188,25 @@ type output struct {
 	in       *os.File
 }
 
+// command is what a command line asks for.
+type command interface {
+	Run(ctx context.Context, o output) error
+}
+
 // run reads the command line and the environment and does what they say.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	asked, logFormat, err := read(args, stdout, stderr)
+	if asked == nil || err != nil {
+		return err
+	}
+	log, flush := newLog(stderr, logFormat)
+	err = asked.Run(ctx, output{out: stdout, err: stderr, log: log, in: os.Stdin})
+	return errors.Join(err, flush())
+}
+
+// read reads the command line and the environment. There is no command where it has printed the help that was asked for. Nothing of what
+// it knows of all the commands is kept: a server would look through it with each collection of garbage.
+func read(args []string, stdout, stderr io.Writer) (asked command, logFormat string, err error) {
 	exited := false
 	var c cli
 	parser, err := kong.New(&c,
@@ -200,20 +217,17 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 	)
 	if err != nil {
-		return err
+		return nil, "", err
 	}
 	if len(args) == 0 {
 		args = []string{"--help"}
 	}
-	command, err := parser.Parse(args)
+	parsed, err := parser.Parse(args)
 	if exited { // the help has been printed; what else the command line lacks does not count
-		return nil
+		return nil, "", nil
 	}
 	if err != nil {
-		return fmt.Errorf("%w (see rollbook --help)", err)
+		return nil, "", fmt.Errorf("%w (see rollbook --help)", err)
 	}
-	command.BindTo(ctx, (*context.Context)(nil))
-	log, flush := newLog(stderr, c.LogFormat)
-	err = command.Run(output{out: stdout, err: stderr, log: log, in: os.Stdin})
-	return errors.Join(err, flush())
+	return parsed.Selected().Target.Interface().(command), c.LogFormat, nil
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"runtime/debug"
 )
@@ -31,7 +32,7 @@ const shortCommit = 7
 type versionCmd struct{}
 
 // Run prints the version.
-func (versionCmd) Run(o output) error {
+func (versionCmd) Run(_ context.Context, o output) error {
 	_, err := fmt.Fprintf(o.out, "rollbook %s (%s)\n", version, commit)
 	return err
 }
