@@ -70,6 +70,9 @@ func (h *Hasher) Load() Load {
 	return Load{Slots: cap(h.slots), InUse: len(h.slots), Waiting: int(h.waiting.Load()), Refused: h.refused.Load()}
 }
 
+// Memory is how many bytes passwords of today's cost are hashed in when all slots are taken.
+func (h *Hasher) Memory() int { return cap(h.slots) * int(h.params.Memory) << 10 }
+
 // New returns a Hasher.
 func New(o Options) *Hasher {
 	if o.Params == (Params{}) {

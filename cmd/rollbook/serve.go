@@ -31,6 +31,8 @@ func (s serve) Run(ctx context.Context, o output) (err error) {
 	if err != nil {
 		return err
 	}
+	hasher := password.New(password.Options{Wait: s.Passwords.HashWait})
+	useHugePages(hasher)
 	collectLessOften()
 	if at > known { // which is how going back and a rolling upgrade look
 		o.log.Warn("the database is newer than this release", "version", at, "known", known)
@@ -48,7 +50,7 @@ func (s serve) Run(ctx context.Context, o output) (err error) {
 	handler, err := server.New(server.Config{
 		DB:                db,
 		Tokens:            repository.Lifetimes(s.Lifetimes),
-		Hasher:            password.New(password.Options{Wait: s.Passwords.HashWait}),
+		Hasher:            hasher,
 		Policy:            password.Policy{MinLength: s.Passwords.MinLength},
 		RefuseAfter:       s.Passwords.RefuseAfter,
 		Throttle:          s.Throttle.limits(),
