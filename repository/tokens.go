@@ -132,6 +132,21 @@ func (l Lifetimes) limits(now time.Time, values ...any) []any {
 	return values
 }
 
+// dead is the condition that a token t is not alive at the time now, and its values. What is not used since was made before, too, which
+// an index finds among many.
+func (l Lifetimes) dead(now time.Time) (sql string, values []any) {
+	idle, old := now.Add(-l.Idle), now.Add(-l.Absolute)
+	switch sql, values = "t.expires_at <= ?", []any{now}; {
+	case l.Absolute > 0 && (l.Idle == 0 || l.Idle >= l.Absolute):
+		sql, values = sql+" OR t.created_at <= ?", append(values, old)
+	case l.Absolute > 0:
+		sql, values = sql+" OR t.created_at <= ? AND (t.last_used_at <= ? OR t.created_at <= ?)", append(values, idle, idle, old)
+	case l.Idle > 0:
+		sql, values = sql+" OR t.created_at <= ? AND t.last_used_at <= ?", append(values, idle, idle)
+	}
+	return "(" + sql + ")", values
+}
+
 // Tokens are the tokens of a database.
 type Tokens struct {
 	db        *DB
@@ -167,7 +182,8 @@ func (t *Tokens) Create(ctx context.Context, token Token) error {
 // account's tokens that have outlived their limits are removed.
 func (t *Tokens) SignIn(ctx context.Context, token Token, encoded string) error {
 	now := t.db.Now()
-	old := statement{"DELETE FROM tokens AS t WHERE t.user_id = ? AND NOT (TRUE" + t.lifetimes.alive() + ")", t.lifetimes.limits(now, token.UserID)}
+	dead, limits := t.lifetimes.dead(now)
+	old := statement{"DELETE FROM tokens AS t WHERE t.user_id = ? AND " + dead, append([]any{token.UserID}, limits...)}
 	// The account is held until the token is there, so that who ends sign-ins finds it.
 	made := statement{`INSERT INTO tokens (id, user_id, digest, client, created_at, last_used_at, expires_at)
 		SELECT ?, users.id, ?, ?, ?, ?, ? FROM users WHERE users.id = ? AND users.is_active AND users.password = ?` + t.db.dialect.forShare + ` RETURNING id`,

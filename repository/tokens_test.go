@@ -12,7 +12,6 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/rollbook/rollbook/repository"
-	"github.com/rollbook/rollbook/test/testdb"
 )
 
 // signIn stores another token of an account and returns it with its key.
@@ -152,33 +151,6 @@ func TestLifetimes(t *testing.T) {
 	})
 }
 
-// A sign-in clears away the account's tokens that are dead, and no others.
-func TestOutlivedTokensAreRemoved(t *testing.T) {
-	each(t, func(t *testing.T, db *repository.DB) {
-		forever := db.Tokens(repository.Lifetimes{})
-		user, old := create(t, db, newUser("richard"))
-		_, another := create(t, db, newUser("other"))
-		const age = 2 * time.Second
-		time.Sleep(age)
-		_, young := signIn(t, db, user.ID, "")
-		for _, limits := range []repository.Lifetimes{{}, {Idle: time.Hour}, {Absolute: age}} {
-			wantAlive(t, forever, map[string]bool{old: true, young: true, another: true})
-			token, _ := repository.NewToken(user.ID, "")
-			if err := db.Tokens(limits).SignIn(t.Context(), token, user.Password); err != nil {
-				t.Fatal(err)
-			}
-		}
-		wantAlive(t, forever, map[string]bool{old: false, young: true, another: true})
-		token, _ := repository.NewToken(user.ID, "")
-		if err := db.Tokens(repository.Lifetimes{Idle: time.Microsecond}).SignIn(t.Context(), token, user.Password); err != nil {
-			t.Fatal(err)
-		}
-		if list, err := forever.Of(t.Context(), user.ID); err != nil || len(list) != 1 {
-			t.Errorf("%d tokens are left, %v; want the new one", len(list), err)
-		}
-	})
-}
-
 func TestPasswordChangeEndsOtherSignIns(t *testing.T) {
 	each(t, func(t *testing.T, db *repository.DB) {
 		tokens := db.Tokens(repository.Lifetimes{})
@@ -219,70 +191,4 @@ func TestInactiveAccountHasNoTokens(t *testing.T) {
 			t.Errorf("got %+v, %v", got, err)
 		}
 	})
-}
-
-// A sign-in that was under way when the password changed, or the account was deactivated, does not come about; nor does
-// a change of a password that is no longer the one that was verified.
-func TestStaleSignIns(t *testing.T) {
-	each(t, func(t *testing.T, db *repository.DB) {
-		tokens := db.Tokens(repository.Lifetimes{})
-		user, _ := create(t, db, newUser("richard"))
-		signIn := func(encoded string) error {
-			token, key := repository.NewToken(user.ID, "")
-			err := tokens.SignIn(t.Context(), token, encoded)
-			wantAlive(t, tokens, map[string]bool{key: err == nil})
-			return err
-		}
-		if err := signIn(user.Password); err != nil {
-			t.Fatal(err)
-		}
-		if err := db.Users().ChangePassword(t.Context(), user.ID, user.Password, "another", uuid.Nil); err != nil {
-			t.Fatal(err)
-		}
-		if err := signIn(user.Password); !errors.Is(err, repository.ErrNotFound) {
-			t.Errorf("with the old password: %v", err)
-		}
-		if err := db.Users().ChangePassword(t.Context(), user.ID, user.Password, "a thief's", uuid.Nil); !errors.Is(err, repository.ErrNotFound) {
-			t.Errorf("a change from the old password: %v", err)
-		}
-		if err := signIn("another"); err != nil {
-			t.Error(err)
-		}
-		if err := db.Users().SetActive(t.Context(), user.ID, false); err != nil {
-			t.Fatal(err)
-		}
-		if err := signIn("another"); !errors.Is(err, repository.ErrNotFound) {
-			t.Errorf("of an inactive account: %v", err)
-		}
-	})
-}
-
-// A sign-in that finds a change of the password under way waits for it, so that it cannot make a token that the change does not see.
-func TestSignInWaitsForPasswordChange(t *testing.T) {
-	address := testdb.Postgres(t)
-	db := testdb.Open(t, address)
-	user, _ := create(t, db, newUser("richard"))
-	change, err := testdb.SQL(t, address).BeginTx(t.Context(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := change.ExecContext(t.Context(), "UPDATE users SET password = 'another'"); err != nil {
-		t.Fatal(err)
-	}
-	signedIn := make(chan error, 1)
-	go func() {
-		token, _ := repository.NewToken(user.ID, "")
-		signedIn <- db.Tokens(repository.Lifetimes{}).SignIn(t.Context(), token, user.Password)
-	}()
-	select {
-	case err := <-signedIn:
-		t.Fatalf("it did not wait: %v", err)
-	case <-time.After(200 * time.Millisecond):
-	}
-	if err := change.Commit(); err != nil {
-		t.Fatal(err)
-	}
-	if err := <-signedIn; !errors.Is(err, repository.ErrNotFound) {
-		t.Errorf("got %v, want ErrNotFound", err)
-	}
 }
