@@ -39,30 +39,33 @@ var subjects = []string{"Rollbook", "floor"}
 type job struct {
 	name, does string
 	target     float64 // Rollbook's requests a second at 32 connections, as a share of the floor's
-	times      int     // -lasts, for as long as it is measured
+	hashes     bool
 }
 
 var (
-	readProfile = job{"profile", "read one's profile", 0.85, 1}
-	logIn       = job{"login", "log in", 0.95, hashing}
-	jobs        = []job{readProfile, {"patch", "change it", 0.80, 1}, logIn, {"register", "register", 0.95, hashing}}
+	readProfile = job{"profile", "read one's profile", 0.85, false}
+	logIn       = job{"login", "log in", 0.95, true}
+	jobs        = []job{readProfile, {"patch", "change it", 0.80, false}, logIn, {"register", "register", 0.95, true}}
 )
 
 var connections = []int{1, 32, 256}
 
-// Jobs that hash are done some fifty times a second, so that they are measured for longer; and where there is a target, several times in
-// a round, since it is closer than two measurements on a machine that others use are to each other.
+// Jobs that hash are done some forty times a second, so that they are measured for longer; where there is a target, which is closer than
+// two measurements on a machine that others use are to each other, often in a round instead.
 const (
-	hashing = 2
-	repeats = 5
+	longer = 2 // times -lasts
+	often  = 10
 )
 
-// repeats is how often a job is measured in a round.
-func (j job) repeats(connections int) int {
-	if connections == targetsAt && j.times == hashing {
-		return repeats
+// measured is how often a job is measured in a round, and for how long each time.
+func (j job) measured(connections int) (times int, each time.Duration) {
+	switch {
+	case !j.hashes:
+		return 1, *lasts
+	case connections == targetsAt:
+		return often, *lasts
 	}
-	return 1
+	return 1, longer * *lasts
 }
 
 // result is what wrk measured in one round.
@@ -83,11 +86,12 @@ func BenchmarkBesideTheFloor(b *testing.B) {
 	for range *rounds {
 		for _, j := range jobs {
 			for _, c := range connections {
-				for range j.repeats(c) {
+				times, each := j.measured(c)
+				for range times {
 					for _, subject := range subjects {
 						n++
 						key := fmt.Sprint(subject, j.name, c)
-						results[key] = append(results[key], run(b, wrk, at[subject], accounts, j, c, fmt.Sprint("r", n, ".")))
+						results[key] = append(results[key], run(b, wrk, at[subject], accounts, j, c, each, fmt.Sprint("r", n, ".")))
 					}
 				}
 			}
@@ -151,10 +155,10 @@ func start(t testing.TB, cmd *exec.Cmd) string {
 	return ""
 }
 
-// run has wrk do a job. An answer that is no success voids it.
-func run(t testing.TB, wrk, url, accounts string, j job, connections int, prefix string) result {
+// run has wrk do a job for so long. An answer that is no success voids it.
+func run(t testing.TB, wrk, url, accounts string, j job, connections int, lasts time.Duration, prefix string) result {
 	t.Helper()
-	measured := func(lasts time.Duration, prefix string) result {
+	measure := func(lasts time.Duration, prefix string) result {
 		t.Helper()
 		out, err := exec.CommandContext(t.Context(), wrk, append(wrkArgs(url, accounts, j.name, connections, lasts), prefix)...).CombinedOutput()
 		if err != nil {
@@ -162,8 +166,8 @@ func run(t testing.TB, wrk, url, accounts string, j job, connections int, prefix
 		}
 		return parse(t, string(out))
 	}
-	_ = measured(time.Second, prefix+"w") // warms up
-	return measured(time.Duration(j.times)**lasts, prefix)
+	_ = measure(time.Second, prefix+"w") // warms up
+	return measure(lasts, prefix)
 }
 
 func wrkArgs(url, accounts, job string, connections int, lasts time.Duration) []string {

@@ -70,10 +70,10 @@ func BenchmarkGrowth(b *testing.B) {
 	}
 	for round := range *rounds {
 		for _, g := range all {
-			g.profiles = append(g.profiles, run(b, wrk, g.url, g.listed, readProfile, targetsAt, fmt.Sprint("r", round, ".")))
+			g.profiles = append(g.profiles, run(b, wrk, g.url, g.listed, readProfile, targetsAt, *lasts, fmt.Sprint("r", round, ".")))
 		}
 		for _, g := range all {
-			g.logins = append(g.logins, run(b, wrk, g.url, g.listed, logIn, targetsAt, fmt.Sprint("r", round, ".")))
+			g.logins = append(g.logins, run(b, wrk, g.url, g.listed, logIn, targetsAt, longer**lasts, fmt.Sprint("r", round, ".")))
 		}
 	}
 	reportGrowth(b, all)

@@ -29,8 +29,8 @@ const beside = "beside"
 func report(t testing.TB, results map[string][]result, hashes float64) {
 	t.Helper()
 	var text strings.Builder
-	fmt.Fprintf(&text, "%s, %s with %d cores, PostgreSQL and the load generator on them, too. Medians of %d rounds of %s each, those of logins and registrations of %s and, at %d connections, %d times in each round. "+
-		"Beside it, the machine alone hashes %.0f passwords a second.\n\n", time.Now().Format(time.DateOnly), processor(), runtime.NumCPU(), *rounds, *lasts, hashing**lasts, targetsAt, repeats, hashes)
+	fmt.Fprintf(&text, "%s, %s with %d cores, PostgreSQL and the load generator on them, too. Medians of %d rounds of %s each, those of logins and registrations of %s or, at %d connections, of %d times as many. "+
+		"Beside it, the machine alone hashes %.0f passwords a second.\n\n", time.Now().Format(time.DateOnly), processor(), runtime.NumCPU(), *rounds, *lasts, longer**lasts, targetsAt, often, hashes)
 	text.WriteString("| Job | Connections | Rollbook, a second | floor, a second | ratio | Rollbook p50, p99 | floor p50, p99 |\n|---|--:|--:|--:|--:|--:|--:|\n")
 	var groups []group
 	for _, j := range jobs {
