@@ -88,6 +88,23 @@ func TestUpgradeFromTheFirstVersion(t *testing.T) {
 	}
 }
 
+// A migration that builds indexes outside of a transaction, and was ended in the middle, is made good by the next start.
+func TestMigrationIsMadeGood(t *testing.T) {
+	t.Parallel()
+	address := testdb.EmptyPostgres(t)
+	db := migrated(t, "postgres", address, ours("postgres"), 6)
+	const partly = "CREATE INDEX tokens_user_id_created_at_idx ON tokens (user_id, created_at); CREATE INDEX tokens_expiring_idx ON tokens (id)"
+	if _, err := db.ExecContext(t.Context(), partly); err != nil {
+		t.Fatal(err)
+	}
+	start(t, address).stop(t)
+	var definition string
+	err := db.QueryRowContext(t.Context(), "SELECT pg_get_indexdef('tokens_expiring_idx'::regclass)").Scan(&definition)
+	if err != nil || !strings.HasSuffix(definition, "(user_id, expires_at) WHERE (expires_at IS NOT NULL)") {
+		t.Errorf("the index is %q, %v", definition, err)
+	}
+}
+
 // future is a migration as a later release may have it: it only adds.
 const future = `-- +goose Up
 ALTER TABLE users ADD COLUMN nickname text NOT NULL DEFAULT '';
