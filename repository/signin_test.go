@@ -99,7 +99,7 @@ func sameIDs(a, b []uuid.UUID) bool {
 	return slices.Equal(slices.SortedFunc(slices.Values(a), byText), slices.SortedFunc(slices.Values(b), byText))
 }
 
-// manyTokens gives the account ? a number ? of tokens more.
+// manyTokens gives the account $1 as many tokens more as $2 says, on PostgreSQL (true) and SQLite.
 var manyTokens = map[bool]string{
 	true: `INSERT INTO tokens (id, user_id, digest, created_at, last_used_at)
 		SELECT gen_random_uuid(), $1, decode(md5(n::text), 'hex'), now(), now() FROM generate_series(1, $2) AS n`,
