@@ -132,17 +132,17 @@ func (l Lifetimes) limits(now time.Time, values ...any) []any {
 	return values
 }
 
-// dead is the condition that a token t is not alive at the time now, and its values. What is not used since was made before, too, which
-// an index finds among many.
+// dead is the condition that a token t is not alive at the time now, and its values. Among many tokens an index finds those that end, and
+// those that were made before the shorter limit, which is whatever can have reached one.
 func (l Lifetimes) dead(now time.Time) (sql string, values []any) {
-	idle, old := now.Add(-l.Idle), now.Add(-l.Absolute)
-	switch sql, values = "t.expires_at <= ?", []any{now}; {
-	case l.Absolute > 0 && (l.Idle == 0 || l.Idle >= l.Absolute):
-		sql, values = sql+" OR t.created_at <= ?", append(values, old)
-	case l.Absolute > 0:
-		sql, values = sql+" OR t.created_at <= ? AND (t.last_used_at <= ? OR t.created_at <= ?)", append(values, idle, idle, old)
-	case l.Idle > 0:
-		sql, values = sql+" OR t.created_at <= ? AND t.last_used_at <= ?", append(values, idle, idle)
+	sql, values = "t.expires_at <= ?", []any{now}
+	shorter := l.Absolute
+	if l.Idle > 0 && (shorter == 0 || l.Idle < shorter) {
+		shorter = l.Idle
+	}
+	if shorter > 0 {
+		sql += " OR t.created_at <= ? AND NOT (TRUE" + l.alive() + ")"
+		values = l.limits(now, now, now.Add(-shorter))
 	}
 	return "(" + sql + ")", values
 }
