@@ -131,7 +131,7 @@ func TestConnections(t *testing.T) {
 	listing, cancelListing := context.WithTimeout(t.Context(), time.Second)
 	defer cancelListing()
 	listed := make(chan error)
-	go func() { _, err := few.IDs(listing); listed <- err }()
+	go func() { _, err := few.PasswordStamps(listing); listed <- err }()
 	time.Sleep(100 * time.Millisecond)
 	proxy.Passes.Store(-1)
 	if _, err := few.Authenticate(t.Context(), "anna", password); err != nil {

@@ -104,8 +104,8 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// All ids are told of, or none.
-func TestIDs(t *testing.T) {
+// Everybody is listed, or nobody.
+func TestPasswordStamps(t *testing.T) {
 	t.Parallel()
 	d := one(t)
 	var names []string
@@ -118,9 +118,9 @@ func TestIDs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ids, err := opened.IDs(t.Context())
-	if err != nil || len(ids) != 1201 || !ids[person.ID] {
-		t.Fatalf("%d ids, anna %v: %v", len(ids), ids[person.ID], err)
+	stamps, err := opened.PasswordStamps(t.Context())
+	if err != nil || len(stamps) != 1201 || stamps[person.ID] != person.PasswordStamp || person.PasswordStamp != d.PasswordChanged(t, "anna") {
+		t.Fatalf("%d people, anna %q, who signed in with %q: %v", len(stamps), stamps[person.ID], person.PasswordStamp, err)
 	}
 	proxy := d.Proxy(t)
 	for name, test := range map[string]struct {
@@ -142,13 +142,13 @@ func TestIDs(t *testing.T) {
 		got, err := d.Open(t, func(s *directory.Settings) {
 			s.URLs, s.Cleartext = []string{"ldap://" + proxy.Address}, true
 			test.change(s)
-		}).IDs(ctx)
+		}).PasswordStamps(ctx)
 		if !errors.Is(err, test.want) || got != nil {
 			t.Errorf("%s: %d ids, %v", name, len(got), err)
 		}
 	}
 	d.Refer(t, "ldap://elsewhere.example.org/ou=people,dc=example,dc=org")
-	if got, err := opened.IDs(t.Context()); !errors.Is(err, directory.ErrUnusable) || got != nil || !strings.Contains(err.Error(), "elsewhere.example.org") {
+	if got, err := opened.PasswordStamps(t.Context()); !errors.Is(err, directory.ErrUnusable) || got != nil || !strings.Contains(err.Error(), "elsewhere.example.org") {
 		t.Errorf("with a referral: %d ids, %v", len(got), err)
 	}
 	if _, err := opened.Authenticate(t.Context(), "anna", password); err != nil {
@@ -156,8 +156,41 @@ func TestIDs(t *testing.T) {
 	}
 }
 
+// The stamp is the one from before the password was verified. If the password changes meanwhile, the next sync ends the session.
+func TestPasswordStampIsReadBeforeTheBind(t *testing.T) {
+	t.Parallel()
+	const bind, after = 3, 4 // requests of a sign-in: bind as the searcher, search, bind as the person; no more
+	for name, test := range map[string]struct {
+		before int // the request before which the password changes
+		typed  string
+	}{
+		"changed between search and bind": {bind, "New-Horse-9"},
+		"changed after the bind":          {after, password},
+	} {
+		d := one(t)
+		proxy := d.Proxy(t)
+		changed := false
+		change := func(request int) {
+			if request == test.before {
+				d.ChangePassword(t, "anna", "New-Horse-9")
+				changed = true
+			}
+		}
+		proxy.BeforeRequest.Store(&change)
+		through := d.Open(t, func(s *directory.Settings) { s.URLs, s.Cleartext = []string{"ldap://" + proxy.Address}, true })
+		old := d.PasswordChanged(t, "anna")
+		got, err := through.Authenticate(t.Context(), "anna", test.typed)
+		if !changed {
+			change(test.before)
+		}
+		if err != nil || got.PasswordStamp != old || old == d.PasswordChanged(t, "anna") {
+			t.Errorf("%s: got %q, %v, want %q", name, got.PasswordStamp, err, old)
+		}
+	}
+}
+
 // A limit of the directory is no end of the people in it.
-func TestLimitedIDs(t *testing.T) {
+func TestLimitedPasswordStamps(t *testing.T) {
 	t.Parallel()
 	d := testldap.Start(t, "sizelimit size.prtotal=100")
 	var names []string
@@ -165,7 +198,7 @@ func TestLimitedIDs(t *testing.T) {
 		names = append(names, fmt.Sprint("student", n))
 	}
 	d.Add(t, password, names...)
-	if got, err := d.Open(t).IDs(t.Context()); !errors.Is(err, directory.ErrUnavailable) || got != nil {
+	if got, err := d.Open(t).PasswordStamps(t.Context()); !errors.Is(err, directory.ErrUnavailable) || got != nil {
 		t.Errorf("%d ids, %v", len(got), err)
 	}
 }

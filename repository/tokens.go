@@ -35,6 +35,9 @@ type Token struct {
 	CreatedAt  time.Time
 	LastUsedAt time.Time  // give or take usedPrecision
 	ExpiresAt  *time.Time // where it has an end of its own, whatever the Lifetimes say
+	// PasswordStamp is the directory's opaque value for the password that was verified: it changes when the password does. It is nil
+	// for tokens of local accounts, and if the directory has no such value.
+	PasswordStamp *string
 }
 
 // NewToken makes a token for an account, and the key that the client is to carry: 40 hexadecimal digits, kept nowhere.
@@ -185,9 +188,9 @@ func (t *Tokens) SignIn(ctx context.Context, token Token, encoded string) error 
 	dead, limits := t.lifetimes.dead(now)
 	old := statement{"DELETE FROM tokens AS t WHERE t.user_id = ? AND " + dead, append([]any{token.UserID}, limits...)}
 	// The account is held until the token is there, so that who ends sign-ins finds it.
-	made := statement{`INSERT INTO tokens (id, user_id, digest, client, created_at, last_used_at, expires_at)
-		SELECT ?, users.id, ?, ?, ?, ?, ? FROM users WHERE users.id = ? AND users.is_active AND users.password = ?` + t.db.dialect.forShare + ` RETURNING id`,
-		[]any{token.ID, token.Digest, token.Client, now, now, token.ExpiresAt, token.UserID, encoded}}
+	made := statement{`INSERT INTO tokens (id, user_id, digest, client, created_at, last_used_at, expires_at, password_stamp)
+		SELECT ?, users.id, ?, ?, ?, ?, ?, ? FROM users WHERE users.id = ? AND users.is_active AND users.password = ?` + t.db.dialect.forShare + ` RETURNING id`,
+		[]any{token.ID, token.Digest, token.Client, now, now, token.ExpiresAt, token.PasswordStamp, token.UserID, encoded}}
 	return t.db.run(ctx, "sign in", func(ctx context.Context) error { return t.db.dialect.both(ctx, old, made) })
 }
 

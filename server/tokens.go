@@ -16,10 +16,10 @@ import (
 // the same and takes the same time.
 func (s *Server) LogIn(ctx context.Context, req gen.LogInRequestObject) (gen.LogInResponseObject, error) {
 	var user repository.User
-	var key string
+	var key, stamp string
 	err := s.attempt(ctx, req.JSONBody.Username, func() (_ uuid.UUID, err error) {
-		if user, err = s.verify(ctx, req.JSONBody); err == nil {
-			key, err = s.signIn(ctx, user)
+		if user, stamp, err = s.verify(ctx, req.JSONBody); err == nil {
+			key, err = s.signIn(ctx, user, stamp)
 		}
 		return user.ID, err
 	})
@@ -30,11 +30,12 @@ func (s *Server) LogIn(ctx context.Context, req gen.LogInRequestObject) (gen.Log
 	return gen.LogIn200JSONResponse{Token: key}, nil
 }
 
-// verify returns the account whose credentials these are, or errBadCredentials. Local accounts do not depend on the directory.
-func (s *Server) verify(ctx context.Context, c *gen.Credentials) (repository.User, error) {
+// verify returns the account whose credentials these are, or errBadCredentials, and the directory's password stamp, if it has one.
+// Local accounts do not depend on the directory.
+func (s *Server) verify(ctx context.Context, c *gen.Credentials) (_ repository.User, stamp string, _ error) {
 	user, err := s.users.ByUsername(ctx, c.Username)
 	if err != nil && !errors.Is(err, repository.ErrNotFound) {
-		return repository.User{}, err
+		return repository.User{}, "", err
 	}
 	if s.ofDirectory(user) {
 		return s.verifyByDirectory(ctx, c)
@@ -47,13 +48,16 @@ func (s *Server) verify(ctx context.Context, c *gen.Credentials) (repository.Use
 	if err == nil && (!ok || !user.IsActive || user.DirectoryID != nil) { // a directory that is not asked any more knows the password
 		err = errBadCredentials
 	}
-	return user, err
+	return user, "", err
 }
 
-// signIn makes a token for an account whose password was verified. It is errBadCredentials where the account has
+// signIn makes a token for an account whose password was verified, with the directory's password stamp, if there is one. It is errBadCredentials where the account has
 // another password meanwhile, or is no longer active.
-func (s *Server) signIn(ctx context.Context, user repository.User) (key string, err error) {
+func (s *Server) signIn(ctx context.Context, user repository.User, stamp string) (key string, err error) {
 	token, key := repository.NewToken(user.ID, callerOf(ctx).client)
+	if stamp != "" {
+		token.PasswordStamp = &stamp
+	}
 	err = s.tokens.SignIn(ctx, token, user.Password)
 	if errors.Is(err, repository.ErrNotFound) {
 		return "", errBadCredentials

@@ -103,7 +103,7 @@ type serve struct {
 }
 
 type directoryFlags struct {
-	SyncInterval      time.Duration `name:"ldap-sync-interval" env:"LDAP_SYNC_INTERVAL" placeholder:"DURATION" default:"0" help:"How often the accounts of those are deactivated who are not in the directory any more; 0 is never. Default: ${default}."`
+	SyncInterval      time.Duration `name:"ldap-sync-interval" env:"LDAP_SYNC_INTERVAL" placeholder:"DURATION" default:"1h" help:"How often accounts are deactivated whose owners left the directory, and sessions ended that began before the password changed there; 0 is never. Default: ${default}."`
 	PasswordElsewhere string        `name:"ldap-password-elsewhere" env:"LDAP_PASSWORD_ELSEWHERE" placeholder:"TEXT" default:"Your password is the one that your school or company knows you by. Please change it there." help:"What is said to those who want to change the password that the directory knows: where to do that. Default: ${default}"`
 }
 

@@ -193,6 +193,29 @@ func (d *Directory) Set(t testing.TB, uid, attribute string, values ...string) {
 	})
 }
 
+// ChangePassword changes the password of a person, until pwdChangedTime, which counts in seconds, has another value.
+func (d *Directory) ChangePassword(t testing.TB, uid, password string) {
+	t.Helper()
+	for before := d.PasswordChanged(t, uid); d.PasswordChanged(t, uid) == before; time.Sleep(50 * time.Millisecond) {
+		d.Set(t, uid, "userPassword", password)
+	}
+}
+
+// PasswordChanged is the pwdChangedTime of a person.
+func (d *Directory) PasswordChanged(t testing.TB, uid string) (value string) {
+	t.Helper()
+	d.change(t, func(c *ldap.Conn) error {
+		found, err := c.Search(ldap.NewSearchRequest(DN(uid), ldap.ScopeBaseObject, ldap.NeverDerefAliases, 1, 0, false, "(objectClass=*)",
+			[]string{"pwdChangedTime"}, nil))
+		if err != nil {
+			return err
+		}
+		value = found.Entries[0].GetAttributeValue("pwdChangedTime")
+		return nil
+	})
+	return value
+}
+
 // Rename gives a person another name.
 func (d *Directory) Rename(t testing.TB, uid, to string) {
 	t.Helper()
