@@ -43,7 +43,11 @@ func fill(t *testing.T, address string) *repository.DB {
 			}
 			digest := repository.Digest(fmt.Sprint(n))
 			users, takenUsers = append(users, user), append(takenUsers, repository.Import{Key: digest[:4], UserID: user.ID, Digest: digest})
-			tokens = append(tokens, repository.ImportedToken(user.ID, digest, user.CreatedAt, expires))
+			token := repository.ImportedToken(user.ID, digest, user.CreatedAt, expires)
+			if stamp := fmt.Sprint("2026112705170", n); n%7 == 0 {
+				token.PasswordStamp = &stamp
+			}
+			tokens = append(tokens, token)
 			takenTokens = append(takenTokens, repository.Import{Key: digest, UserID: user.ID, Digest: digest[:1]})
 		}
 		stored, err := db.Imports(source).Users(t.Context(), users, takenUsers)

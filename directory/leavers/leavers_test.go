@@ -163,7 +163,15 @@ func TestDisabledHaveLeft(t *testing.T) {
 	if counts, err := leavers.Sync(t.Context(), s.options(d)); err != nil || counts.Left != 1 {
 		t.Errorf("%+v, %v", counts, err)
 	}
-	s.want("inactive", s.inactive(), []string{"student05"})
+	locked := s.directory.Open(t, func(s *directory.Settings) {
+		s.Filter = "(&(objectClass=inetOrgPerson)(uid={username})(!(pwdAccountLockedTime=000001010000Z)))"
+	})
+	s.directory.Set(t, "student06", "pwdAccountLockedTime", "000001010000Z")
+	s.directory.Set(t, "student07", "pwdAccountLockedTime", "20261127051700Z") // by wrong guesses
+	if counts, err := leavers.Sync(t.Context(), s.options(locked)); err != nil || counts.Left != 1 {
+		t.Errorf("locked: %+v, %v", counts, err)
+	}
+	s.want("inactive", s.inactive(), []string{"student05", "student06"})
 }
 
 // Too many at once are none, and so is a directory of which not all is known.

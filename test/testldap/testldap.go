@@ -91,6 +91,7 @@ func Start(t testing.TB, more ...string) *Directory {
 	add(People, map[string][]string{"objectClass": {"organizationalUnit"}})
 	add("cn=policy,"+suffix, map[string][]string{
 		"objectClass": {"organizationalRole", "pwdPolicy"}, "pwdAttribute": {"userPassword"}, "pwdLockout": {"TRUE"},
+		"pwdMaxAge": {"31536000"}, // without an age, slapd sets pwdChangedTime when a password changes, but not when an entry is added
 	})
 	add(Searcher, map[string][]string{"objectClass": {"organizationalRole", "simpleSecurityObject"}, "userPassword": {SearcherPassword}})
 	return d
