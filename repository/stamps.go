@@ -40,11 +40,14 @@ func (t *Tokens) DeleteStamped(ctx context.Context, user uuid.UUID, stamp string
 			some := db.Model(&Token{}).Select("id").Where("user_id = ? AND password_stamp = ?", user, stamp).Limit(deletedAtOnce)
 			return db.Clauses(clause.Returning{Columns: []clause.Column{{Name: "id"}}}).Where("id IN (?)", some).Delete(&deleted).Error
 		})
+		if err != nil {
+			return ids, err
+		}
 		for _, token := range deleted {
 			ids = append(ids, token.ID)
 		}
-		if err != nil || len(deleted) < deletedAtOnce {
-			return ids, err
+		if len(deleted) < deletedAtOnce {
+			return ids, nil
 		}
 	}
 }
