@@ -53,8 +53,8 @@ type Settings struct {
 	Connections int
 }
 
-// Attributes are the names of those that are read. ID never changes and is never given to another. PasswordChanged has another value
-// after each change of the password.
+// Attributes are the names of those that are read. ID never changes and is never given to another. PasswordChanged has
+// another value after each change of the password.
 type Attributes struct{ ID, Username, FirstName, LastName, Email, PasswordChanged string }
 
 // Preset is the filter and the attributes of a kind of directory: "openldap", or "ad" for Active Directory, where who is disabled
@@ -72,8 +72,8 @@ func Preset(kind string) (filter string, a Attributes) {
 type Person struct {
 	ID                                   string // a UUID is in lower case
 	Username, FirstName, LastName, Email string
-	// PasswordStamp is the value of Attributes.PasswordChanged, read before the password was verified. It is empty if the directory
-	// has no value that can be stored. It is opaque: only its equality with another one means something.
+	// PasswordStamp is the value of Attributes.PasswordChanged, read before the password was verified. It is empty if
+	// the directory has no value that can be stored. It is opaque: only its equality with another one means something.
 	PasswordStamp string
 }
 
@@ -233,8 +233,8 @@ func (d *Directory) person(entry *ldap.Entry) (p Person, err error) {
 	return p, nil
 }
 
-// passwordStamp returns the value of an attribute if there is exactly one, of at most maxStamp printable ASCII characters, and
-// otherwise "". A GeneralizedTime and an INTEGER (RFC 4517) are such values.
+// passwordStamp returns the value of an attribute if there is exactly one, of at most maxStamp printable ASCII
+// characters, and otherwise "". A GeneralizedTime and an INTEGER (RFC 4517) are such values.
 func passwordStamp(entry *ldap.Entry, attribute string) string {
 	values := entry.GetEqualFoldAttributeValues(attribute)
 	if len(values) != 1 || len(values[0]) > maxStamp {
@@ -273,9 +273,9 @@ func id(entry *ldap.Entry, attribute string) (string, error) {
 	return guid.String(), nil
 }
 
-// PasswordStamps returns the password stamps of all people who may sign in, by their IDs; a stamp is empty as Person.PasswordStamp is.
-// It returns ErrUnusable or ErrUnavailable, and no stamps, unless the directory lists everybody within five minutes. Referrals to
-// other directories are not followed, and are ErrUnusable.
+// PasswordStamps returns the password stamps of all people who may sign in, by their IDs; a stamp is empty as
+// Person.PasswordStamp is. It returns ErrUnusable or ErrUnavailable, and no stamps, unless the directory lists
+// everybody within five minutes. Referrals to other directories are not followed, and are ErrUnusable.
 func (d *Directory) PasswordStamps(ctx context.Context) (map[string]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, longest)
 	defer cancel()

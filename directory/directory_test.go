@@ -156,7 +156,8 @@ func TestPasswordStamps(t *testing.T) {
 	}
 }
 
-// The stamp is the one from before the password was verified. If the password changes meanwhile, the next sync ends the session.
+// The stamp is the one from before the password was verified. If the password changes meanwhile, the next sync ends the
+// session.
 func TestPasswordStampIsReadBeforeTheBind(t *testing.T) {
 	t.Parallel()
 	const bind, after = 3, 4 // requests of a sign-in: bind as the searcher, search, bind as the person; no more
@@ -209,6 +210,9 @@ func TestSettings(t *testing.T) {
 	good := directory.Settings{URLs: []string{"ldaps://dc1.example.org", "ldap://[::1]:3389"}, Base: "dc=example,dc=org", Filter: filter, Attributes: attributes, Timeout: time.Second, Connections: 1}
 	if _, err := directory.New(good); err != nil {
 		t.Errorf("the preset of Active Directory: %v", err)
+	}
+	if attributes.PasswordChanged != "pwdLastSet" {
+		t.Errorf("Active Directory's password changes are seen by %q", attributes.PasswordChanged)
 	}
 	for want, change := range map[string]func(*directory.Settings){
 		"must be as in ldaps://HOST": func(s *directory.Settings) { s.URLs = []string{"ldap.example.org"} },

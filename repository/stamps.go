@@ -15,8 +15,8 @@ type Stamp struct {
 	PasswordStamp *string
 }
 
-// Stamps returns the different password stamps of the tokens of accounts, by account. An account has several if it signed in before
-// and after a change of its password.
+// Stamps returns the different password stamps of the tokens of accounts, by account. An account has several if it
+// signed in before and after a change of its password.
 func (t *Tokens) Stamps(ctx context.Context, users []uuid.UUID) (map[uuid.UUID][]*string, error) {
 	var found []Stamp
 	err := t.db.do(ctx, "password stamps of tokens", func(db *gorm.DB) error {
@@ -52,8 +52,8 @@ func (t *Tokens) DeleteStamped(ctx context.Context, user uuid.UUID, stamp string
 	}
 }
 
-// AddStamps gives a password stamp to the tokens of accounts that have none, in batches: they were created before the directory, or
-// this program, had stamps.
+// AddStamps gives a password stamp to the tokens of accounts that have none, in batches: they were created before the
+// directory, or this program, had stamps.
 func (t *Tokens) AddStamps(ctx context.Context, stamps []Stamp) error {
 	for some := range slices.Chunk(stamps, revisedAtOnce) {
 		err := t.db.do(ctx, "add password stamps", func(db *gorm.DB) error {

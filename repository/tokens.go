@@ -35,8 +35,8 @@ type Token struct {
 	CreatedAt  time.Time
 	LastUsedAt time.Time  // give or take usedPrecision
 	ExpiresAt  *time.Time // where it has an end of its own, whatever the Lifetimes say
-	// PasswordStamp is the directory's opaque value for the password that was verified: it changes when the password does. It is nil
-	// for tokens of local accounts, and if the directory has no such value.
+	// PasswordStamp is the directory's opaque value for the password that was verified: it changes when the password
+	// does. It is nil for tokens of local accounts, and if the directory has no such value.
 	PasswordStamp *string
 }
 

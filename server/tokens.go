@@ -30,8 +30,8 @@ func (s *Server) LogIn(ctx context.Context, req gen.LogInRequestObject) (gen.Log
 	return gen.LogIn200JSONResponse{Token: key}, nil
 }
 
-// verify returns the account whose credentials these are, or errBadCredentials, and the directory's password stamp, if it has one.
-// Local accounts do not depend on the directory.
+// verify returns the account whose credentials these are, or errBadCredentials, and the directory's password stamp, if
+// it has one. Local accounts do not depend on the directory.
 func (s *Server) verify(ctx context.Context, c *gen.Credentials) (_ repository.User, stamp string, _ error) {
 	user, err := s.users.ByUsername(ctx, c.Username)
 	if err != nil && !errors.Is(err, repository.ErrNotFound) {
@@ -51,8 +51,8 @@ func (s *Server) verify(ctx context.Context, c *gen.Credentials) (_ repository.U
 	return user, "", err
 }
 
-// signIn makes a token for an account whose password was verified, with the directory's password stamp, if there is one. It is errBadCredentials where the account has
-// another password meanwhile, or is no longer active.
+// signIn makes a token for an account whose password was verified, with the directory's password stamp, if there is
+// one. It is errBadCredentials where the account has another password meanwhile, or is no longer active.
 func (s *Server) signIn(ctx context.Context, user repository.User, stamp string) (key string, err error) {
 	token, key := repository.NewToken(user.ID, callerOf(ctx).client)
 	if stamp != "" {

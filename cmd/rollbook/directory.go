@@ -123,7 +123,8 @@ func (c directorySync) Run(ctx context.Context, o output) error {
 	})
 }
 
-// lookForLeavers does so at intervals, unless that is turned off. The function that it returns ends it, and waits for the end.
+// lookForLeavers does so at intervals, unless that is turned off. The function that it returns ends it, and waits for
+// the end.
 func (s serve) lookForLeavers(ctx context.Context, db *repository.DB, d *directory.Directory, o output) (end func()) {
 	if d == nil || s.Directory.SyncInterval == 0 {
 		return func() {}

@@ -1,4 +1,5 @@
-// Package leavers deactivates accounts whose owners left the directory, and ends sessions that began before the password changed there.
+// Package leavers deactivates accounts whose owners left the directory, and ends sessions that began before the
+// password changed there.
 package leavers
 
 import (
@@ -30,8 +31,8 @@ type Options struct {
 	Directory *directory.Directory
 	Most      float64 // the share of the active accounts of the directory that may be made inactive at once, from 0 to 1
 	DryRun    bool    // nothing is done
-	// Show is called before anything is done, for each account that is to be deactivated (EventDeactivated) or whose sessions are to end
-	// (EventTokenRevoked).
+	// Show is called before anything is done, for each account that is to be deactivated (EventDeactivated) or whose
+	// sessions are to end (EventTokenRevoked).
 	Show func(server.Event, repository.User) error
 	// Audit is called for each account that was deactivated and each token that was revoked.
 	Audit func(server.Event, uuid.UUID, ...slog.Attr)
@@ -53,8 +54,8 @@ func (c Counts) Warn(ctx context.Context, log *slog.Logger) {
 	}
 }
 
-// Sync looks for leavers and changed passwords now. Nothing is done unless the directory lists everybody, and nobody is deactivated if
-// there are too many leavers.
+// Sync looks for leavers and changed passwords now. Nothing is done unless the directory lists everybody, and nobody is
+// deactivated if there are too many leavers.
 func Sync(ctx context.Context, o Options) (counts Counts, err error) {
 	began, err := o.DB.Begin(ctx, job, true, longest)
 	if err == nil && !began {
@@ -67,8 +68,9 @@ func Sync(ctx context.Context, o Options) (counts Counts, err error) {
 	return o.sync(ctx)
 }
 
-// Run looks for leavers and changed passwords at once and then at intervals, until the context ends; one process that uses the database
-// does it at a time. Failures are logged, and tried again after the same interval. Accounts without a password stamp are logged once.
+// Run looks for leavers and changed passwords at once and then at intervals, until the context ends; one process that
+// uses the database does it at a time. Failures are logged, and tried again after the same interval. Accounts without a
+// password stamp are logged once.
 func Run(ctx context.Context, every time.Duration, o Options, log *slog.Logger) {
 	const often = time.Minute // another process may have ended in the middle
 	var warn sync.Once
@@ -197,8 +199,8 @@ func (o Options) compare(accounts []account, there map[string]string) (found dif
 	return found, nil
 }
 
-// compare notes which tokens of an account have another stamp than the current one or none, and reports whether there are any with
-// another one.
+// compare notes which tokens of an account have another stamp than the current one or none, and reports whether there
+// are any with another one.
 func (d *differences) compare(a account, current string) (changed bool) {
 	for _, stamp := range a.stamps {
 		switch {
@@ -224,8 +226,8 @@ func (d *differences) tooMany(most float64) error {
 	return nil
 }
 
-// endOutdated ends the sessions that began before the password changed. Tokens without a stamp get the current one, so that they end
-// with the next change.
+// endOutdated ends the sessions that began before the password changed. Tokens without a stamp get the current one, so
+// that they end with the next change.
 func (o Options) endOutdated(ctx context.Context, found differences) error {
 	for _, s := range found.outdated {
 		ids, err := o.tokens().DeleteStamped(ctx, s.UserID, *s.PasswordStamp)

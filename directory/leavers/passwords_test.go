@@ -71,7 +71,8 @@ func TestChangedPasswordEndsSessions(t *testing.T) {
 	})
 }
 
-// Values that are missing end no session, and are logged once. Sessions that began without a value get the one of the next sync.
+// Values that are missing end no session, and are logged once. Sessions that began without a value get the one of the
+// next sync.
 func TestMissingStampsEndNothing(t *testing.T) {
 	t.Parallel()
 	testdb.Each(t, func(t *testing.T, address string) {

@@ -15,8 +15,8 @@ type Proxy struct {
 	Passes atomic.Int64
 	// Stalls has a connection stay open behind that, in silence; otherwise it is reset.
 	Stalls atomic.Bool
-	// BeforeRequest, if set, is called with the number of each request of a connection, from 1 on, before the directory gets it. It
-	// takes what a client sends at once for a request, so it does not work with encryption.
+	// BeforeRequest, if set, is called with the number of each request of a connection, from 1 on, before the directory
+	// gets it. It takes what a client sends at once for a request, so it does not work with encryption.
 	BeforeRequest atomic.Pointer[func(int)]
 }
 
