@@ -24,6 +24,7 @@ const (
 	EventActivated       Event = "activated"
 	EventDeactivated     Event = "deactivated"
 	EventDeleted         Event = "deleted"
+	EventLimitsCleared   Event = "limits cleared"
 )
 
 // requestEvents are those that requests can cause.

@@ -80,6 +80,7 @@ type cli struct {
 	Migrate   migrate      `cmd:"" help:"Bring the database to the version that this release needs, and end."`
 	User      userCmd      `cmd:"" help:"Look after accounts, also while the server runs."`
 	Token     tokenCmd     `cmd:"" help:"Look after the tokens of accounts, also while the server runs."`
+	Throttle  throttleCmd  `cmd:"" help:"Look at the rate limits on guessing, and clear them, also while the server runs."`
 	Roster    rosterCmd    `cmd:"" help:"Accounts from a list, and a list of the accounts."`
 	Directory directoryCmd `cmd:"" help:"Look after the accounts of those whom a directory knows (LDAP), also while the server runs."`
 	Import    importCmd    `cmd:"" help:"Move in from another server."`
