@@ -22,7 +22,7 @@ func TestAudit(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c.Throttle, c.Limits = server.Throttle{PerAccount: 5}, queues
+		c.Throttle, c.Limits = server.Throttle{Successes: 3}, queues
 	})
 	id, token := s.Register("richard")
 	own := "/api/v1/users/" + id + "/"
