@@ -226,6 +226,15 @@ func givePlacesAtOnce(t *testing.T, address string) {
 		})
 	}
 	wg.Wait()
+	all, _, err := instances[0].List(t.Context(), repository.LimitFilter{}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range all { // what was refused in the last moment has no place either
+		if s.InProgress != 0 || s.Count != int(failed.Load()) {
+			t.Errorf("%d attempts have failed: %+v", failed.Load(), s)
+		}
+	}
 	if failed.Load() > most || given.Load() < most {
 		t.Errorf("%d places were given, and %d kept, want %d", given.Load(), failed.Load(), most)
 	}
