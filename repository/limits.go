@@ -268,7 +268,11 @@ const clockStep = time.Second
 
 // isOver reports whether the limit counts from 0 again: it has expired, or the clock has been set back.
 func (s state) isOver(l Limit, now int64) bool {
-	return s.Expires <= now || s.Expires > now+(l.period()+l.pause(s.Count)+clockStep).Microseconds()
+	longest := l.Window
+	if l.Backoff > 0 {
+		longest = 2 * l.BackoffMax // the wait, and what passes until the failures are forgotten
+	}
+	return s.Expires <= now || s.Expires > now+(longest+clockStep).Microseconds()
 }
 
 func micros(n int64) time.Duration { return time.Duration(n) * time.Microsecond }

@@ -43,14 +43,15 @@ const (
 	pauseSQL = `CASE WHEN excluded.backoff = 0 OR %[1]s < excluded.max THEN 0
 		WHEN %[1]s - excluded.max >= %[2]d OR (excluded.backoff << CAST(%[1]s - excluded.max AS int)) > excluded.period THEN excluded.period
 		ELSE excluded.backoff << CAST(%[1]s - excluded.max AS int) END`
-	// overSQL is state.isOver; %[1]s is the time, %[2]s the pause after l.count.
-	overSQL = `(l.expires_at <= %[1]s OR l.expires_at > %[1]s + excluded.period + %[2]s + %[3]d)`
+	// overSQL is state.isOver; %[1]s is the time.
+	overSQL = `(l.expires_at <= %[1]s OR
+		l.expires_at > %[1]s + excluded.period + CASE WHEN excluded.backoff > 0 THEN excluded.period ELSE 0 END + %[2]d)`
 )
 
 // enterSQL is the statement that takes a place in each of n limits that has one, at a time in SQL.
 func enterSQL(n int, now string) string {
 	pause := func(count string) string { return "(" + fmt.Sprintf(pauseSQL, count, maxDoublings) + ")" }
-	over := fmt.Sprintf(overSQL, now, pause("l.count"), clockStep.Microseconds())
+	over := fmt.Sprintf(overSQL, now, clockStep.Microseconds())
 	count := "(CASE WHEN " + over + " THEN 1 ELSE l.count + 1 END)"
 	// GORM would make a list of a key's bytes if they stood first.
 	row := "(?, ?, ?, ?, ?, ?, ?, 1, ?, " + now + ", " + now + " + ?, " + now + " + ?)"

@@ -172,6 +172,22 @@ func TestAttemptsInProgress(t *testing.T) {
 	})
 }
 
+// An attempt that reached the backoff and returns its place leaves the failures before it.
+func TestReturnKeepsFailures(t *testing.T) {
+	each(t, func(t *testing.T, db *repository.DB) {
+		l := limitsOf(t, db)
+		limit := backoff(l, "row", 3)
+		for range 2 {
+			settle(t, l, admitted(t, "a failure", take(t, l, limit)), repository.Failed)
+		}
+		for range 3 {
+			settle(t, l, admitted(t, "one that nobody could answer", take(t, l, limit)), repository.Unanswered)
+		}
+		settle(t, l, admitted(t, "the third failure", take(t, l, limit)), repository.Failed)
+		refused(t, "after three failures", take(t, l, limit), "row", 0, time.Minute)
+	})
+}
+
 // An attempt that ends when its limit counts anew changes nothing.
 func TestSettleAfterTheWindow(t *testing.T) {
 	t.Parallel()
