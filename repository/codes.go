@@ -1,9 +1,9 @@
 package repository
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/subtle"
 	"encoding/base32"
 	"errors"
 	"strings"
@@ -53,7 +53,7 @@ func CodeFor(user uuid.UUID, plain string, expires time.Time) Code {
 }
 
 // Is tells whether it is this code, however it is spelled.
-func (c Code) Is(plain string) bool { return bytes.Equal(c.Digest, codeDigest(plain)) }
+func (c Code) Is(plain string) bool { return subtle.ConstantTimeCompare(c.Digest, codeDigest(plain)) == 1 }
 
 func codeDigest(plain string) []byte { return Digest(codeSpelling.Replace(strings.ToUpper(plain))) }
 
