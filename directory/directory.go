@@ -28,6 +28,8 @@ var (
 	ErrUnusable = errors.New("unusable entry")
 	// ErrUnavailable means that the directory cannot be asked for now, or does not answer as it should.
 	ErrUnavailable = errors.New("directory unavailable")
+	// ErrNotAdmitted means that the caller did not allow the password to be tried.
+	ErrNotAdmitted = errors.New("not admitted")
 )
 
 // Settings are where a directory is and what it calls things. All are needed but CAFile, BindDN and BindPassword; Preset has
@@ -142,8 +144,11 @@ func Fold(name string) string { return norm.NFKC.String(cases.Fold().String(norm
 // Authenticate returns whose name and password these are. The name is that of the directory but for what Fold makes alike, or the
 // email address where the filter looks for it: others that the directory takes for the same are not let in, so that nobody gets more
 // tries by spelling a name in another way. It is ErrCredentials, ErrUnusable or ErrUnavailable where that is nobody; whether there
-// is somebody of the name, the directory is asked as much.
-func (d *Directory) Authenticate(ctx context.Context, username, password string) (Person, error) {
+// is somebody of the name, the directory is asked as much. The password is tried once admit has returned nil for the ID of
+// the entry, or for "" if there is none: its error is returned with ErrNotAdmitted. A nil admits everybody.
+func (d *Directory) Authenticate(
+	ctx context.Context, username, password string, admit func(ctx context.Context, id string) error,
+) (Person, error) {
 	if username == "" || password == "" { // with which many directories let everybody bind (RFC 4513, section 5.1.2)
 		return Person{}, ErrCredentials
 	}
@@ -164,6 +169,9 @@ func (d *Directory) Authenticate(ctx context.Context, username, password string)
 		if missing != nil {
 			dn = d.nobody()
 		}
+		if err := admitted(ctx, admit, person.ID); err != nil {
+			return err
+		}
 		switch bound := c.Bind(dn, password); {
 		case bound != nil && !refused(bound):
 			return unavailable("bind as who signs in", bound)
@@ -176,6 +184,16 @@ func (d *Directory) Authenticate(ctx context.Context, username, password string)
 		return nil
 	})
 	return found, err
+}
+
+func admitted(ctx context.Context, admit func(context.Context, string) error, id string) error {
+	if admit == nil {
+		return nil
+	}
+	if err := admit(ctx, id); err != nil {
+		return fmt.Errorf("%w: %w", ErrNotAdmitted, err)
+	}
+	return nil
 }
 
 // nobody is a DN that nobody has.

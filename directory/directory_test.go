@@ -57,7 +57,7 @@ func TestAuthenticate(t *testing.T) {
 		"a password with NUL":        {d.Open(t), "anna", password + "\x00", directory.ErrCredentials},
 		"a long name":                {d.Open(t), strings.Repeat("x", 5000), password, directory.ErrCredentials},
 	} {
-		got, err := test.directory.Authenticate(t.Context(), test.username, test.password)
+		got, err := test.directory.Authenticate(t.Context(), test.username, test.password, nil)
 		if !errors.Is(err, test.want) {
 			t.Errorf("%s: got %v, want %v", name, err, test.want)
 		}
@@ -69,7 +69,7 @@ func TestAuthenticate(t *testing.T) {
 		}
 	}
 	for _, name := range []string{"bela*", "c(a)", `d\61`} {
-		if got, err := d.Open(t).Authenticate(t.Context(), name, password); err != nil || got.Username != name {
+		if got, err := d.Open(t).Authenticate(t.Context(), name, password, nil); err != nil || got.Username != name {
 			t.Errorf("%s: got %+v, %v", name, got, err)
 		}
 	}
@@ -98,7 +98,7 @@ func TestRefused(t *testing.T) {
 		"no id":           {noID, "anna", directory.ErrUnusable},
 		"no username":     {noName, "anna", directory.ErrUnusable},
 	} {
-		if got, err := test.directory.Authenticate(t.Context(), test.username, password); !errors.Is(err, test.want) || got != (directory.Person{}) {
+		if got, err := test.directory.Authenticate(t.Context(), test.username, password, nil); !errors.Is(err, test.want) || got != (directory.Person{}) {
 			t.Errorf("%s: got %+v, %v, want %v", name, got, err, test.want)
 		}
 	}
@@ -114,7 +114,7 @@ func TestPasswordStamps(t *testing.T) {
 	}
 	d.Add(t, password, names...)
 	opened := d.Open(t)
-	person, err := opened.Authenticate(t.Context(), "anna", password)
+	person, err := opened.Authenticate(t.Context(), "anna", password, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,7 +151,7 @@ func TestPasswordStamps(t *testing.T) {
 	if got, err := opened.PasswordStamps(t.Context()); !errors.Is(err, directory.ErrUnusable) || got != nil || !strings.Contains(err.Error(), "elsewhere.example.org") {
 		t.Errorf("with a referral: %d ids, %v", len(got), err)
 	}
-	if _, err := opened.Authenticate(t.Context(), "anna", password); err != nil {
+	if _, err := opened.Authenticate(t.Context(), "anna", password, nil); err != nil {
 		t.Errorf("a referral keeps anna from signing in: %v", err)
 	}
 }
@@ -180,7 +180,7 @@ func TestPasswordStampIsReadBeforeTheBind(t *testing.T) {
 		proxy.BeforeRequest.Store(&change)
 		through := d.Open(t, func(s *directory.Settings) { s.URLs, s.Cleartext = []string{"ldap://" + proxy.Address}, true })
 		old := d.PasswordChanged(t, "anna")
-		got, err := through.Authenticate(t.Context(), "anna", test.typed)
+		got, err := through.Authenticate(t.Context(), "anna", test.typed, nil)
 		if !changed {
 			change(test.before)
 		}

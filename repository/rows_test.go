@@ -61,13 +61,20 @@ func fill(t *testing.T, address string) *repository.DB {
 	}
 	_, err := db.Begin(t.Context(), "a job", true, time.Hour)
 	must(err)
-	queues, err := db.Throttles(t.Context())
+	limits, err := db.Limits(t.Context())
 	must(err)
 	for range 3 {
-		_, err := queues.Take(t.Context(), repository.Place{Key: queues.Key("a"), Most: 1, Backoff: time.Microsecond, BackoffMax: time.Hour},
-			repository.Place{Key: queues.Key("b"), Most: 1000, Window: time.Hour})
+		_, err := limits.Take(t.Context(), nil,
+			repository.Limit{Key: limits.Key("a"), Max: 1, Backoff: time.Microsecond, BackoffMax: time.Hour},
+			repository.Limit{Key: limits.Key("b"), Account: limits.Key("c"), Network: "192.0.2.1", Max: 1000, Window: time.Hour})
 		must(err)
 	}
+	user, _ := create(t, db, newUser("last"))
+	must(limits.Remember(t.Context(), repository.Admission{Unknown: [][]byte{limits.Key("d")}}, user.ID, user.Password))
+	_, err = testdb.SQL(t, address).ExecContext(t.Context(), // as the release before writes it
+		"INSERT INTO throttles (key, count, until, expires_at) VALUES ($1, 1, '2024-02-29 23:59:59.123456+00:00', '2024-03-01 00:00:00+00:00')",
+		[]byte("key"))
+	must(err)
 	return db
 }
 

@@ -2,6 +2,7 @@ package repository
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/google/uuid"
@@ -32,13 +33,19 @@ func (t *Tokens) Stamps(ctx context.Context, users []uuid.UUID) (map[uuid.UUID][
 // deletedAtOnce bounds a statement that deletes tokens, and the ids that it returns.
 const deletedAtOnce = 1000
 
-// DeleteStamped removes the tokens of an account that have a password stamp, in batches, and returns their ids.
+// DeleteStamped removes the tokens of an account that have a password stamp, in batches, and returns their ids. As after
+// each change of a password, the account has no known networks any more.
 func (t *Tokens) DeleteStamped(ctx context.Context, user uuid.UUID, stamp string) (ids []uuid.UUID, err error) {
 	for {
 		var deleted []Token
 		err := t.db.do(ctx, "delete tokens by password stamp", func(db *gorm.DB) error {
-			some := db.Model(&Token{}).Select("id").Where("user_id = ? AND password_stamp = ?", user, stamp).Limit(deletedAtOnce)
-			return db.Clauses(clause.Returning{Columns: []clause.Column{{Name: "id"}}}).Where("id IN (?)", some).Delete(&deleted).Error
+			return db.Transaction(func(tx *gorm.DB) error {
+				some := tx.Model(&Token{}).Select("id").Limit(deletedAtOnce).
+					Where("user_id = ? AND password_stamp = ?", user, stamp)
+				returning := clause.Returning{Columns: []clause.Column{{Name: "id"}}}
+				err := tx.Clauses(returning).Where("id IN (?)", some).Delete(&deleted).Error
+				return errors.Join(err, forgetNetworks(tx, user))
+			})
 		})
 		if err != nil {
 			return ids, err

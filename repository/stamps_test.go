@@ -62,6 +62,12 @@ func TestStamps(t *testing.T) {
 			}
 		}
 		want("at first", user.ID, map[string]bool{"1": true, "2": true, "none": true})
+		for n, id := range []uuid.UUID{user.ID, other.ID} {
+			_, err := plain.ExecContext(t.Context(), "INSERT INTO known_networks VALUES ($1, $2, $3)", []byte{byte(n)}, id.String(), 1<<62)
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
 		deleted, err := tokens.DeleteStamped(t.Context(), user.ID, old)
 		ids := map[uuid.UUID]bool{}
 		for _, id := range deleted {
@@ -71,6 +77,10 @@ func TestStamps(t *testing.T) {
 			t.Errorf("deleted %d tokens, %d of them different, %v", len(deleted), len(ids), err)
 		}
 		want("deleted", user.ID, map[string]bool{"2": true, "none": true})
+		var known string
+		if err := plain.QueryRowContext(t.Context(), "SELECT user_id FROM known_networks").Scan(&known); err != nil || known != other.ID.String() {
+			t.Errorf("networks are known for %s, %v", known, err)
+		}
 		newest := "3"
 		if err := tokens.AddStamps(t.Context(), []repository.Stamp{{UserID: user.ID, PasswordStamp: &newest}, {UserID: other.ID, PasswordStamp: &newest}}); err != nil {
 			t.Fatal(err)

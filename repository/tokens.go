@@ -8,6 +8,7 @@ import (
 	"crypto/sha512"
 	"database/sql"
 	"encoding/hex"
+	"errors"
 	"slices"
 	"time"
 
@@ -275,5 +276,14 @@ func (t *Tokens) Delete(ctx context.Context, user, id uuid.UUID) error {
 func (t *Tokens) DeleteAll(ctx context.Context, user uuid.UUID) error {
 	return t.db.do(ctx, "delete tokens", func(db *gorm.DB) error {
 		return db.Where("user_id = ?", user).Delete(&Token{}).Error
+	})
+}
+
+// EndSessions removes every token of an account, and its known networks.
+func (t *Tokens) EndSessions(ctx context.Context, user uuid.UUID) error {
+	return t.db.do(ctx, "end sessions", func(db *gorm.DB) error {
+		return db.Transaction(func(tx *gorm.DB) error {
+			return errors.Join(tx.Where("user_id = ?", user).Delete(&Token{}).Error, forgetNetworks(tx, user))
+		})
 	})
 }

@@ -23,10 +23,18 @@ func (s *Server) ofDirectory(user repository.User) bool {
 
 // verifyByDirectory returns the account of who has these credentials in the directory, and makes it where there is none, or
 // errBadCredentials, and their password stamp. The directory's own words are for the operator.
-func (s *Server) verifyByDirectory(ctx context.Context, c *gen.Credentials) (_ repository.User, stamp string, _ error) {
-	person, err := s.directory.Authenticate(ctx, c.Username, c.Password)
+func (s *Server) verifyByDirectory(
+	ctx context.Context, a *attempt, c *gen.Credentials,
+) (_ repository.User, stamp string, _ error) {
+	person, err := s.directory.Authenticate(ctx, c.Username, c.Password, func(ctx context.Context, id string) error {
+		networks, limits := s.entryLimits(ctx, c.Username, id) // the entry may have other names, with limits of their own
+		return s.admit(ctx, a, networks, limits)
+	})
 	if errors.Is(err, directory.ErrCredentials) {
 		return repository.User{}, "", errBadCredentials
+	}
+	if errors.Is(err, directory.ErrNotAdmitted) {
+		return repository.User{}, "", err
 	}
 	var wanted repository.User
 	if err == nil {

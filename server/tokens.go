@@ -17,9 +17,13 @@ import (
 func (s *Server) LogIn(ctx context.Context, req gen.LogInRequestObject) (gen.LogInResponseObject, error) {
 	var user repository.User
 	var key, stamp string
-	err := s.attempt(ctx, req.JSONBody.Username, func() (_ uuid.UUID, err error) {
-		if user, stamp, err = s.verify(ctx, req.JSONBody); err == nil {
+	networks, limits := s.loginLimits(ctx, req.JSONBody.Username)
+	err := s.attempt(ctx, req.JSONBody.Username, networks, limits, func(a *attempt) (_ uuid.UUID, err error) {
+		if user, stamp, err = s.verify(ctx, a, req.JSONBody); err == nil {
 			key, err = s.signIn(ctx, user, stamp)
+		}
+		if err == nil {
+			err = s.remember(ctx, a, user.ID, user.Password)
 		}
 		return user.ID, err
 	})
@@ -32,13 +36,13 @@ func (s *Server) LogIn(ctx context.Context, req gen.LogInRequestObject) (gen.Log
 
 // verify returns the account whose credentials these are, or errBadCredentials, and the directory's password stamp, if
 // it has one. Local accounts do not depend on the directory.
-func (s *Server) verify(ctx context.Context, c *gen.Credentials) (_ repository.User, stamp string, _ error) {
+func (s *Server) verify(ctx context.Context, a *attempt, c *gen.Credentials) (_ repository.User, stamp string, _ error) {
 	user, err := s.users.ByUsername(ctx, c.Username)
 	if err != nil && !errors.Is(err, repository.ErrNotFound) {
 		return repository.User{}, "", err
 	}
 	if s.ofDirectory(user) {
-		return s.verifyByDirectory(ctx, c)
+		return s.verifyByDirectory(ctx, a, c)
 	}
 	ok, err := s.hasher.Verify(ctx, user.Password, c.Password)
 	if errors.Is(err, password.ErrMalformed) { // nobody has the password then; it must look like any wrong one

@@ -157,7 +157,7 @@ func TestDisabledHaveLeft(t *testing.T) {
 		s.Filter = "(&(objectClass=inetOrgPerson)(uid={username})(!(employeeType=former)))"
 	})
 	s.directory.Set(t, "student05", "employeeType", "former")
-	if _, err := d.Authenticate(t.Context(), "student05", testserver.Password); !errors.Is(err, directory.ErrCredentials) {
+	if _, err := d.Authenticate(t.Context(), "student05", testserver.Password, nil); !errors.Is(err, directory.ErrCredentials) {
 		t.Errorf("who is disabled: got %v", err)
 	}
 	if counts, err := leavers.Sync(t.Context(), s.options(d)); err != nil || counts.Left != 1 {
