@@ -65,6 +65,7 @@ func (s *Server) signIn(ctx context.Context, user repository.User) (key string, 
 	if err != nil {
 		return "", err
 	}
+	callerOf(ctx).identified = user.ID
 	s.audit(ctx, EventSignedIn, user.ID, TokenAttr(token.ID))
 	return key, nil
 }

@@ -133,7 +133,8 @@ func killed(t *testing.T, from, to string, signal syscall.Signal, reached func()
 		t.Errorf("%s came too late: it says %s", signal, stdout.String())
 	}
 	text := stderr.String()
-	if signal == syscall.SIGINT && (exitCode(err) != 1 || !strings.HasSuffix(text, "it was left as it was\n") || strings.Count(text, "\n") != 1) {
+	if signal == syscall.SIGINT && (exitCode(err) != 1 || !strings.HasSuffix(text, "it was left as it was\n") || strings.Count(text, "\nrollbook: ") != 1 ||
+		!strings.Contains(text, "result=failed")) {
 		t.Errorf("exit code %d, %q", exitCode(err), text)
 	}
 }

@@ -122,8 +122,10 @@ func (s serve) lookForLeavers(ctx context.Context, db *repository.DB, d *directo
 	looking.Go(func() {
 		leavers.Run(ctx, s.Directory.SyncInterval, leavers.Options{
 			DB: db, Directory: d, Most: s.LDAP.Most / 100,
-			Show:  func(repository.User) error { return nil },
-			Audit: func(event server.Event, id uuid.UUID) { server.Audit(ctx, o.log, event, id, "directory sync") },
+			Show: func(repository.User) error { return nil },
+			Audit: func(event server.Event, id uuid.UUID) {
+				server.Audit(ctx, o.log, event, id, "directory sync", server.ActorAttr("directory sync"))
+			},
 		}, o.log)
 	})
 	return func() { cancel(); looking.Wait() }
