@@ -20,6 +20,14 @@ type Import struct {
 	Digest []byte    // of what the row said
 }
 
+// AfterFind makes an empty digest what was stored: SQLite's driver returns nil for it.
+func (i *Import) AfterFind(*gorm.DB) error {
+	if i.Digest == nil {
+		i.Digest = []byte{}
+	}
+	return nil
+}
+
 // Imports are what was taken over from one table.
 type Imports struct {
 	db     *DB
