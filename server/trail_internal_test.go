@@ -5,8 +5,15 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"log/slog"
 	"net/netip"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -167,4 +174,46 @@ func TestRepeatedEventsAreCountedOnce(t *testing.T) {
 	group.Wait()
 	trail.Flush()
 	log.sum(t, callers*each, callers*each)
+}
+
+// docs/operating.md lists every event, each once.
+func TestEventsAreDocumented(t *testing.T) {
+	t.Parallel()
+	file, err := parser.ParseFile(token.NewFileSet(), "audit.go", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var events []string
+	ast.Inspect(file, func(n ast.Node) bool {
+		spec, ok := n.(*ast.ValueSpec)
+		if !ok || len(spec.Values) != 1 {
+			return true
+		}
+		if kind, ok := spec.Type.(*ast.Ident); ok && kind.Name == "Event" {
+			text, err := strconv.Unquote(spec.Values[0].(*ast.BasicLit).Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			events = append(events, text)
+		}
+		return true
+	})
+	page, err := os.ReadFile("../docs/operating.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rows, found := strings.Cut(string(page), "| Event | Further keys | |\n|---|---|---|\n")
+	rows, _, ended := strings.Cut(rows, "\n\n")
+	if !found || !ended {
+		t.Fatal("there is no table of events")
+	}
+	var documented []string
+	for row := range strings.Lines(rows) {
+		documented = append(documented, strings.Trim(strings.Split(row, "|")[1], " `"))
+	}
+	slices.Sort(events)
+	slices.Sort(documented)
+	if !slices.Equal(events, documented) {
+		t.Errorf("documented are %q, want %q", documented, events)
+	}
 }

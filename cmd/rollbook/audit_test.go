@@ -279,3 +279,33 @@ func TestLinesClearTheBar(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
+
+// A server that ends writes what it has counted.
+func TestServerEndsWithItsCounts(t *testing.T) {
+	t.Parallel()
+	p := start(t, testdb.SQLite(t), "LOG_FORMAT=json", "LOGIN_REFUSE_AFTER=0", "LOGIN_THROTTLE=1", "LOGIN_BACKOFF=1h", "LOGIN_BACKOFF_MAX=1h")
+	const throttled = 50
+	for range 1 + throttled {
+		p.send(t, "POST", "/api-token-auth/", "", `{"username":"richard","password":"wrong"}`)
+	}
+	p.stop(t)
+	lines, sum := 0, 0
+	for line := range strings.Lines(p.Log.String()) {
+		var entry struct {
+			Event, Limit string
+			Status       int
+			Count        int
+		}
+		if json.Unmarshal([]byte(line), &entry) != nil || entry.Event != "throttled" && entry.Status != 429 {
+			continue
+		}
+		lines, sum = lines+1, sum+entry.Count
+		if entry.Event != "" && entry.Limit == "" {
+			t.Errorf("it does not name the limit: %s", line)
+		}
+	}
+	const most = 5 // the first with its request, a line each minute, and the last
+	if sum != throttled || lines > most {
+		t.Errorf("%d lines count %d events, want %d: %s", lines, sum, throttled, p.Log)
+	}
+}
