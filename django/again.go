@@ -65,7 +65,11 @@ func (i *importer) isTaken(ctx context.Context, p person) (bool, error) {
 
 func (i *importer) replace(ctx context.Context, p person, columns []string) error {
 	if !i.DryRun {
-		return i.DB.Imports(i.users.name).Replace(ctx, p.user, columns, p.row)
+		err := i.DB.Imports(i.users.name).Replace(ctx, p.user, columns, p.row)
+		if err == nil {
+			i.changed(Change{Account: p.user.ID, Result: Changed, Columns: columns, Active: p.user.IsActive})
+		}
+		return err
 	}
 	_, err := i.DB.Users().ByID(ctx, p.user.ID)
 	return err

@@ -24,6 +24,24 @@ type Options struct {
 	Report   func(Row) error                                   // what was not taken as it is
 	Mapping  func(key string, id uuid.UUID, name string) error // of each account whose key is no UUID; may be nil
 	Progress func(done, of int64)                              // in rows; may be nil
+	Started  func()                                            // called before the first change; may be nil
+	Changed  func(Change)                                      // what was done, not in a dry run; may be nil
+}
+
+// Change is something that an import did to an account, or to one of its tokens.
+type Change struct {
+	Account uuid.UUID
+	Result  Result    // Added, Changed or Removed
+	Token   bool      // it was done to a token
+	TokenID uuid.UUID // of a token that was added
+	Columns []string  // that were changed of an account, as in userColumns
+	Active  bool      // the changed account is active now
+}
+
+func (o Options) changed(c Change) {
+	if o.Changed != nil && !o.DryRun {
+		o.Changed(c)
+	}
 }
 
 // Row is a row of Django's that was not taken as it is.
@@ -95,6 +113,9 @@ func Import(ctx context.Context, o Options) (counts Counts, err error) {
 	}
 	if err := i.checkGone(ctx); err != nil {
 		return i.counts, err
+	}
+	if i.Started != nil && !i.DryRun {
+		i.Started()
 	}
 	if err := i.removeGone(ctx, i.users.name, false); err != nil { // first, since their names can be others' by now
 		return i.counts, err

@@ -81,15 +81,18 @@ func (i *importer) takeTokens(ctx context.Context, t table, rows [][]any) error 
 		row.UserID = owner.UserID
 		remember = append(remember, row)
 	}
-	stored := len(fresh)
+	stored := fresh
 	if !i.DryRun {
 		if stored, err = i.DB.Imports(t.name).Tokens(ctx, fresh, remember); err != nil {
 			return err
 		}
 	}
-	i.counts.add(t.name, Added, stored)
+	for _, token := range stored {
+		i.changed(Change{Account: token.UserID, Result: Added, Token: true, TokenID: token.ID})
+	}
+	i.counts.add(t.name, Added, len(stored))
 	i.advance(len(rows))
-	if inactive := len(fresh) - stored; inactive > 0 {
+	if inactive := len(fresh) - len(stored); inactive > 0 {
 		i.counts.add(t.name, LeftOut, inactive)
 		return i.Report(Row{Table: t.name, Result: LeftOut, Reason: fmt.Sprintf("%d tokens are of accounts that are not active here", inactive)})
 	}
@@ -106,7 +109,11 @@ func (i *importer) keepToken(ctx context.Context, t table, token repository.Toke
 	if i.DryRun {
 		return nil
 	}
-	return i.DB.Imports(t.name).Expire(ctx, token.ExpiresAt, row)
+	if err := i.DB.Imports(t.name).Expire(ctx, token.ExpiresAt, row); err != nil {
+		return err
+	}
+	i.changed(Change{Account: before.UserID, Result: Changed, Token: true})
+	return nil
 }
 
 // expiryDigest is what is remembered of when a token ends.
@@ -228,6 +235,9 @@ func (i *importer) removeGone(ctx context.Context, table string, tokens bool) er
 	for chunk := range slices.Chunk(missing, pageRows) {
 		if err := i.DB.Imports(table).Forget(ctx, chunk, tokens); err != nil {
 			return err
+		}
+		for _, row := range chunk {
+			i.changed(Change{Account: row.UserID, Result: Removed, Token: tokens})
 		}
 	}
 	return nil

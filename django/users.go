@@ -146,6 +146,7 @@ func (i *importer) add(ctx context.Context, fresh []person) error {
 	for _, p := range people {
 		if stored[p.user.ID] {
 			i.counts.add(i.users.name, Added, 1)
+			i.changed(Change{Account: p.user.ID, Result: Added})
 			err = errors.Join(i.mapped(p, p.user.ID), i.reportName(p))
 		} else {
 			err = i.explain(ctx, p)

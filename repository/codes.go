@@ -53,7 +53,9 @@ func CodeFor(user uuid.UUID, plain string, expires time.Time) Code {
 }
 
 // Is tells whether it is this code, however it is spelled.
-func (c Code) Is(plain string) bool { return subtle.ConstantTimeCompare(c.Digest, codeDigest(plain)) == 1 }
+func (c Code) Is(plain string) bool {
+	return subtle.ConstantTimeCompare(c.Digest, codeDigest(plain)) == 1
+}
 
 func codeDigest(plain string) []byte { return Digest(codeSpelling.Replace(strings.ToUpper(plain))) }
 

@@ -43,7 +43,7 @@ type TableCount struct {
 // each table. Both are as this release has them: what a newer one has added would be left out. The rows are those of one moment;
 // who writes to the source meanwhile is not kept waiting. It copies all or nothing: where there is an error the target is as it
 // was, or the answer was lost that all is there, and another copy is refused. Each batch of rows has the time that a call has; all
-// of them, and counting them, have that of the context. Progress, where it is not nil, is told how many of all rows are stored.
+// of them, and counting them, have that of the context. Progress, where it is not nil, is told how many of all rows are stored, 0 before the first.
 func Copy(ctx context.Context, from, to *DB, progress func(done, of int64)) ([]TableCount, error) {
 	if from.dialect.identity == to.dialect.identity {
 		return nil, fmt.Errorf("%s is the database to copy from: name another one to copy to", to.Name())
@@ -68,6 +68,7 @@ func Copy(ctx context.Context, from, to *DB, progress func(done, of int64)) ([]T
 		return nil, fmt.Errorf("%s is empty: there is nothing to copy", from.Name())
 	}
 	c := copying{from: from, to: to, read: read, counts: counts, progress: progress}
+	c.advance(0)
 	// Not with do: what the database has given up would be copied again from the first row on, and the time of a call is too short.
 	err = to.gorm.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
 		c.write = tx.Session(&gorm.Session{SkipHooks: true}) // a token's would say that it was used now
@@ -163,6 +164,13 @@ type copying struct {
 	progress    func(done, of int64)
 }
 
+func (c *copying) advance(rows int64) {
+	c.done += rows
+	if c.progress != nil {
+		c.progress(c.done, total(c.counts))
+	}
+}
+
 // all copies the tables to where nothing is, and compares how many rows there are then.
 func (c *copying) all(ctx context.Context, tables []*schema.Schema) error {
 	before, err := countRows(c.write, tables)
@@ -213,10 +221,7 @@ func (c *copying) table(ctx context.Context, table *schema.Schema) error {
 		if err := c.store(ctx, rows); err != nil {
 			return fmt.Errorf("store: %w", err)
 		}
-		c.done += int64(n)
-		if c.progress != nil {
-			c.progress(c.done, total(c.counts))
-		}
+		c.advance(int64(n))
 		last = rows.Elem().Index(n - 1)
 	}
 }

@@ -40,7 +40,7 @@ func TestCopy(t *testing.T) {
 		writer := testdb.Open(t, from) // another process, as it were
 		want := dump(t, from)
 		var writes int
-		var last, all int64
+		last, all := int64(-1), int64(0)
 		counts, err := repository.Copy(t.Context(), source, testdb.Open(t, to), func(done, of int64) {
 			if done <= last || done > of {
 				t.Errorf("%d of %d are stored after %d", done, of, last)

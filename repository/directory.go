@@ -22,29 +22,33 @@ const (
 
 // FromDirectory makes an account what a directory says of the person with its DirectoryID: its names and email address are
 // overwritten, and where it had left, it is active again; who has none yet gets this one. An account that an operator has
-// deactivated stays so. It is ErrUsernameTaken where another account has the username.
-func (u *Users) FromDirectory(ctx context.Context, person User) (stored User, how Arrival, err error) {
+// deactivated stays so. It is ErrUsernameTaken where another account has the username. changed are the fields that were
+// overwritten with another value.
+func (u *Users) FromDirectory(ctx context.Context, person User) (stored User, how Arrival, changed []string, err error) {
 	update := func() error {
 		return u.db.do(ctx, "update user from directory", func(db *gorm.DB) error {
-			return db.Transaction(func(tx *gorm.DB) (err error) { stored, how, err = updateFromDirectory(tx, person); return err })
+			return db.Transaction(func(tx *gorm.DB) (err error) {
+				stored, how, changed, err = updateFromDirectory(tx, person)
+				return err
+			})
 		})
 	}
 	if err = update(); !errors.Is(err, ErrNotFound) {
-		return stored, how, err
+		return stored, how, changed, err
 	}
 	if err = u.Create(ctx, person); err == nil {
-		return person, New, nil
+		return person, New, nil, nil
 	}
 	taken := err // perhaps by somebody who makes the same one: which of the two constraints says so is not defined
 	if err = update(); errors.Is(err, ErrNotFound) {
 		err = taken
 	}
-	return stored, how, err
+	return stored, how, changed, err
 }
 
-func updateFromDirectory(tx *gorm.DB, person User) (user User, how Arrival, err error) {
+func updateFromDirectory(tx *gorm.DB, person User) (user User, how Arrival, fields []string, err error) {
 	if err := tx.Where("directory_id = ?", person.DirectoryID).Take(&user).Error; err != nil {
-		return user, Known, err
+		return user, Known, nil, err
 	}
 	was := user
 	user.Username, user.FirstName, user.LastName, user.Email = person.Username, person.FirstName, person.LastName, person.Email
@@ -52,7 +56,7 @@ func updateFromDirectory(tx *gorm.DB, person User) (user User, how Arrival, err 
 		how, user.IsActive, user.LeftAt = Back, true, nil
 	}
 	if user.Profile == was.Profile && how == Known {
-		return user, Known, nil
+		return user, Known, nil, nil
 	}
 	// Where it has not been deactivated by an operator meanwhile, or been found to have left.
 	changed := tx.Where("is_active = ? AND (left_at IS NULL) = ?", was.IsActive, was.LeftAt == nil).
@@ -60,9 +64,9 @@ func updateFromDirectory(tx *gorm.DB, person User) (user User, how Arrival, err 
 	if changed.Error == nil && changed.RowsAffected == 0 {
 		var now User
 		err := tx.Where("directory_id = ?", person.DirectoryID).Take(&now).Error
-		return now, Known, err
+		return now, Known, nil, err
 	}
-	return user, how, changed.Error
+	return user, how, user.Differing(was.Profile), changed.Error
 }
 
 // OfDirectory returns active accounts of a directory in the order of their DirectoryIDs, at most so many, from the one behind an id

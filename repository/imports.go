@@ -20,6 +20,14 @@ type Import struct {
 	Digest []byte    // of what the row said
 }
 
+// AfterFind makes an empty digest what was stored: SQLite's driver returns nil for it.
+func (i *Import) AfterFind(*gorm.DB) error {
+	if i.Digest == nil {
+		i.Digest = []byte{}
+	}
+	return nil
+}
+
 // Imports are what was taken over from one table.
 type Imports struct {
 	db     *DB
@@ -150,10 +158,10 @@ func (i *Imports) remember(tx *gorm.DB, row Import) error {
 }
 
 // Tokens stores the tokens of accounts that are active, each with what is to be remembered of it, all or nothing, and
-// returns how many those are. A token that is there already is left alone, and remembered.
-func (i *Imports) Tokens(ctx context.Context, tokens []Token, rows []Import) (stored int, err error) {
+// returns these. A token that is there already is left alone, and remembered.
+func (i *Imports) Tokens(ctx context.Context, tokens []Token, rows []Import) (stored []Token, err error) {
 	if len(tokens) == 0 {
-		return 0, nil
+		return nil, nil
 	}
 	var owners []uuid.UUID
 	for _, token := range tokens {
@@ -170,19 +178,19 @@ func (i *Imports) Tokens(ctx context.Context, tokens []Token, rows []Import) (st
 			for _, id := range active {
 				is[id] = true
 			}
-			var theirs []Token
+			stored = nil
 			var remember []Import
 			for n, token := range tokens {
 				if is[token.UserID] {
 					rows[n].Source = i.source
-					theirs, remember = append(theirs, token), append(remember, rows[n])
+					stored, remember = append(stored, token), append(remember, rows[n])
 				}
 			}
-			if stored = len(theirs); stored == 0 {
+			if len(stored) == 0 {
 				return nil
 			}
 			there := clause.OnConflict{Columns: []clause.Column{{Name: "digest"}}, DoNothing: true}
-			return errors.Join(tx.Clauses(there).Create(&theirs).Error, tx.Create(&remember).Error)
+			return errors.Join(tx.Clauses(there).Create(&stored).Error, tx.Create(&remember).Error)
 		})
 	})
 	return stored, err

@@ -18,6 +18,24 @@ type Profile struct {
 	Email     string
 }
 
+// Differing returns the names of the fields in which two profiles differ, id aside.
+func (p Profile) Differing(other Profile) (fields []string) {
+	for _, field := range []struct {
+		name string
+		same bool
+	}{
+		{"username", p.Username == other.Username},
+		{"first_name", p.FirstName == other.FirstName},
+		{"last_name", p.LastName == other.LastName},
+		{"email", p.Email == other.Email},
+	} {
+		if !field.same {
+			fields = append(fields, field.name)
+		}
+	}
+	return fields
+}
+
 // User is an account.
 type User struct {
 	Profile
@@ -35,6 +53,29 @@ type UserChanges struct {
 	FirstName *string
 	LastName  *string
 	Email     *string
+}
+
+// Fields returns the names of the fields to change.
+func (c UserChanges) Fields() (fields []string) {
+	for _, field := range []struct {
+		name string
+		to   *string
+	}{{"first_name", c.FirstName}, {"last_name", c.LastName}, {"email", c.Email}} {
+		if field.to != nil {
+			fields = append(fields, field.name)
+		}
+	}
+	return fields
+}
+
+// Apply returns a profile with the changes made to it.
+func (c UserChanges) Apply(p Profile) Profile {
+	for _, field := range []struct{ from, to *string }{{c.FirstName, &p.FirstName}, {c.LastName, &p.LastName}, {c.Email, &p.Email}} {
+		if field.from != nil {
+			*field.to = *field.from
+		}
+	}
+	return p
 }
 
 // Users are the accounts of a database.

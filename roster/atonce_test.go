@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -30,7 +31,7 @@ func TestInterruptedImport(t *testing.T) {
 		ctx, cancel := context.WithCancel(s.Context())
 		made := 0
 		_, err := roster.Import(ctx, s.file(text), s.options(func(o *roster.Options) {
-			o.Audit = func(server.Event, uuid.UUID) {
+			o.Audit = func(server.Event, uuid.UUID, ...slog.Attr) {
 				if made++; made == 700 {
 					cancel()
 				}
@@ -106,7 +107,7 @@ func TestImportsAtOnce(t *testing.T) {
 				s.Fatal(err)
 			}
 			o := s.options(func(o *roster.Options) {
-				o.Report, o.Audit = path+".report", func(server.Event, uuid.UUID) {}
+				o.Report, o.Audit = path+".report", func(server.Event, uuid.UUID, ...slog.Attr) {}
 			})
 			wg.Go(func() {
 				if counts, err := roster.Import(s.Context(), path, o); err != nil || counts[roster.Wrong] > 0 {
@@ -156,10 +157,12 @@ func TestImportRefuses(t *testing.T) {
 		path   string
 		change func(*roster.Options)
 	}{
-		"no such file":                        {path + "x", func(*roster.Options) {}},
-		"is not a regular file":               {s.folder, func(*roster.Options) {}},
-		"is there and is no report":           {path, func(o *roster.Options) { o.Report = foreign }},
-		"the roster was changed while it was": {path, func(o *roster.Options) { o.Audit = func(server.Event, uuid.UUID) { s.file("username\nbela\n") } }},
+		"no such file":              {path + "x", func(*roster.Options) {}},
+		"is not a regular file":     {s.folder, func(*roster.Options) {}},
+		"is there and is no report": {path, func(o *roster.Options) { o.Report = foreign }},
+		"the roster was changed while it was": {path, func(o *roster.Options) {
+			o.Audit = func(server.Event, uuid.UUID, ...slog.Attr) { s.file("username\nbela\n") }
+		}},
 	} {
 		if _, err := roster.Import(t.Context(), test.path, s.options(test.change)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %s", err, want)
@@ -167,7 +170,7 @@ func TestImportRefuses(t *testing.T) {
 	}
 	var second error
 	_, err := roster.Import(t.Context(), path, s.options(func(o *roster.Options) {
-		o.Audit = func(server.Event, uuid.UUID) { _, second = roster.Import(t.Context(), path, s.options()) }
+		o.Audit = func(server.Event, uuid.UUID, ...slog.Attr) { _, second = roster.Import(t.Context(), path, s.options()) }
 	}))
 	if err != nil || second == nil || !strings.Contains(second.Error(), "another import with the report") {
 		t.Errorf("got %v and %v", err, second)

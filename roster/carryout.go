@@ -155,22 +155,20 @@ func (i *importer) do(ctx context.Context, actions []action) (again []*student, 
 	if err := i.DB.Users().Revise(ctx, revisions); err != nil {
 		return nil, err
 	}
-	if err := i.clearLimits(ctx, actions); err != nil {
-		return nil, err
-	}
 	live, err := i.DB.Codes().Of(ctx, invited...)
 	if err != nil {
 		return nil, err
 	}
 	for _, a := range actions {
+		i.auditRevision(a)
 		if !a.exists && !stored[a.wanted.ID] || a.exists && a.code != nil && !live[a.revision.ID].Is(a.Code) {
 			a.Code, a.Expires = "", time.Time{}
 			again = append(again, a.student)
 			continue
 		}
-		i.audit(a)
+		i.auditArrival(a)
 	}
-	return again, nil
+	return again, i.clearLimits(ctx, actions)
 }
 
 // clearLimits removes the rate limits of accounts that get a code or a password.
@@ -198,27 +196,35 @@ func (i *importer) clearLimits(ctx context.Context, actions []action) error {
 	return err
 }
 
-// audit tells what has happened to an account.
-func (i *importer) audit(a action) {
-	if !a.exists {
-		i.Audit(server.EventRegistered, a.wanted.ID)
-	} else if a.Result != Changed {
+// auditRevision audits what was changed of an account, its code aside.
+func (i *importer) auditRevision(a action) {
+	if !a.exists || a.Result != Changed {
 		return
 	}
-	id := a.wanted.ID
-	if a.exists {
-		id = a.revision.ID
+	r := a.revision
+	if fields := r.Fields(); len(fields) > 0 {
+		what, attr := server.ProfileEvent(fields...)
+		i.Audit(what, r.ID, attr)
+	}
+	if r.Password != nil {
+		i.Audit(server.EventPasswordChanged, r.ID)
+	}
+	if r.Active != nil && *r.Active {
+		i.Audit(server.EventActivated, r.ID)
+	} else if r.Active != nil {
+		i.Audit(server.EventDeactivated, r.ID)
+	}
+}
+
+// auditArrival audits a new account, and a new code.
+func (i *importer) auditArrival(a action) {
+	id := a.revision.ID
+	if !a.exists {
+		id = a.wanted.ID
+		i.Audit(server.EventRegistered, id)
 	}
 	if a.code != nil {
 		i.Audit(server.EventInvited, id)
-	}
-	if a.revision.Password != nil {
-		i.Audit(server.EventPasswordChanged, id)
-	}
-	if active := a.revision.Active; active != nil && *active {
-		i.Audit(server.EventActivated, id)
-	} else if active != nil {
-		i.Audit(server.EventDeactivated, id)
 	}
 }
 

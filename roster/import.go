@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"time"
 
@@ -36,9 +37,10 @@ type Options struct {
 	Ignored func(columns []string)
 
 	DryRun   bool
-	Show     func(Row) error               // of a dry run: what would be done
-	Progress func(done, of int64)          // in bytes
-	Audit    func(server.Event, uuid.UUID) // what has happened to whom
+	Show     func(Row) error                             // of a dry run: what would be done
+	Progress func(done, of int64)                        // in bytes
+	Started  func()                                      // called before the first change
+	Audit    func(server.Event, uuid.UUID, ...slog.Attr) // what was done to an account
 }
 
 // Counts are how many lines and accounts had each result.
@@ -99,6 +101,9 @@ func Import(ctx context.Context, path string, o Options) (counts Counts, err err
 	i := &importer{Options: o, file: file, info: info, codes: map[nameKey]remembered{}}
 	if err := i.makePlan(ctx); err != nil || o.DryRun {
 		return i.counts, err
+	}
+	if i.Started != nil {
+		i.Started()
 	}
 	if err := i.carryOut(ctx); err != nil {
 		return i.counts, fmt.Errorf("%w; run it again to go on", err)

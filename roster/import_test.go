@@ -71,7 +71,7 @@ func TestImport(t *testing.T) {
 		if !s.user("emil").IsActive || len(codes) != 1 || !s.opens("emil", codes["emil"]) {
 			s.Errorf("the codes are %v", codes)
 		}
-		if got := strings.Join(s.events, ", "); got != "deactivated, password changed, invited, activated" {
+		if got := strings.Join(s.events, ", "); got != "email changed, email changed, deactivated, password changed, activated, invited" {
 			s.Errorf("events: %s", got)
 		}
 		rows, _ = s.run("username\nbela\n")
@@ -194,7 +194,7 @@ func TestRosterLeavesTheDirectoryAlone(t *testing.T) {
 	each(t, func(s *school) {
 		id, person := "7", server.NewUser("anna", "Anna", "Berg", "")
 		person.DirectoryID = &id
-		if _, _, err := s.db.Users().FromDirectory(s.Context(), person); err != nil {
+		if _, _, _, err := s.db.Users().FromDirectory(s.Context(), person); err != nil {
 			s.Fatal(err)
 		}
 		missing := func(o *roster.Options) { o.DeactivateMissing, o.MostMissing = true, 1 }

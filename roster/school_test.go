@@ -2,6 +2,7 @@ package roster_test
 
 import (
 	"encoding/csv"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -48,7 +49,7 @@ func (s *school) options(changes ...func(*roster.Options)) roster.Options {
 	o := roster.Options{
 		DB: s.db, Rules: rules, Hasher: password.New(testserver.CheapHashing), CodeTTL: time.Hour, MostMissing: 0.1,
 		Report: filepath.Join(s.folder, "report.csv"),
-		Audit:  func(event server.Event, _ uuid.UUID) { s.events = append(s.events, string(event)) },
+		Audit:  func(event server.Event, _ uuid.UUID, _ ...slog.Attr) { s.events = append(s.events, string(event)) },
 	}
 	for _, change := range changes {
 		change(&o)

@@ -10,6 +10,9 @@ import (
 // one of a trusted proxy; without trusted proxies, the one that is connected. It is the zero address where that has none.
 func clientAddress(r *http.Request, trusted []netip.Prefix) netip.Addr {
 	address := peerOf(r)
+	if !contains(trusted, address) {
+		return address
+	}
 	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
 	for i := len(hops) - 1; i >= 0 && contains(trusted, address); i-- {
 		hop, err := netip.ParseAddr(strings.TrimSpace(hops[i]))

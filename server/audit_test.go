@@ -62,7 +62,7 @@ func TestAudit(t *testing.T) {
 		}
 	}
 	expected := "registered richard, refused richard, refused unknown, signed in richard, all tokens revoked richard, signed in richard, refused richard, password changed richard, " +
-		"throttled richard, token revoked richard"
+		"throttled richard, unauthorized unknown, token revoked richard"
 	if strings.Join(got, ", ") != expected {
 		t.Errorf("got %s, want %s", strings.Join(got, ", "), expected)
 	}

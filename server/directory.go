@@ -49,7 +49,7 @@ func (s *Server) verifyByDirectory(
 	case err != nil:
 		return repository.User{}, "", err
 	}
-	user, how, err := s.users.FromDirectory(ctx, wanted)
+	user, how, changed, err := s.users.FromDirectory(ctx, wanted)
 	if errors.Is(err, repository.ErrUsernameTaken) { // by a local account, or that of somebody else in the directory
 		s.audit(ctx, EventNameTaken, s.holder(ctx, wanted.Username))
 		return repository.User{}, "", errBadCredentials
@@ -57,11 +57,16 @@ func (s *Server) verifyByDirectory(
 	if err != nil {
 		return repository.User{}, "", err
 	}
+	callerOf(ctx).identified = user.ID
 	switch how {
 	case repository.New:
 		s.audit(ctx, EventRegistered, user.ID)
 	case repository.Back:
 		s.audit(ctx, EventActivated, user.ID)
+	}
+	if len(changed) > 0 {
+		what, fields := ProfileEvent(changed...)
+		s.audit(ctx, what, user.ID, fields)
 	}
 	if !user.IsActive {
 		err = errBadCredentials

@@ -84,7 +84,8 @@ func TestDirectoryMakesAccounts(t *testing.T) {
 			t.Errorf("renamed: %v", renamed)
 		}
 		want(t, try(s, "", "anna", testserver.Password), 400, badCredentials)
-		wantEvents(t, s, map[server.Event]int{server.EventRegistered: 1, server.EventSignedIn: 3, server.EventRefused: 1})
+		wantEvents(t, s, map[server.Event]int{server.EventRegistered: 1, server.EventSignedIn: 3, server.EventRefused: 1,
+			server.EventProfileChanged: 1, server.EventEmailChanged: 1}) // by PATCH, and by the directory
 		for _, field := range []string{"email", "first_name"} {
 			if !strings.Contains(s.Log.String(), `msg="not taken over from the directory" field=`+field) {
 				t.Errorf("the log has nothing about %s: %s", field, s.Log)

@@ -27,14 +27,27 @@ type caller struct {
 	client  string             // what the client calls itself
 	user    repository.Profile // nobody where the operation is open
 	token   uuid.UUID
+
+	identified uuid.UUID // the account whose secret or registration the caller has shown in an open operation
+	counted    bool      // the request is counted in a line of the audit log, and needs none of its own
+}
+
+// account returns the caller's account, or uuid.Nil if it is not known.
+func (c *caller) account() uuid.UUID {
+	if c.user.ID != uuid.Nil {
+		return c.user.ID
+	}
+	return c.identified
 }
 
 type callerKey struct{}
 
-// callerOf returns who calls. The guard has set it.
-func callerOf(ctx context.Context) caller {
-	c, _ := ctx.Value(callerKey{}).(caller)
-	return c
+// callerOf returns who calls, as watch and the guard have set it, or a zero caller outside a request.
+func callerOf(ctx context.Context) *caller {
+	if c, ok := ctx.Value(callerKey{}).(*caller); ok {
+		return c
+	}
+	return &caller{}
 }
 
 // guard lets through only requests that the contract allows: it authenticates, authorises, makes the body canonical and
@@ -45,29 +58,34 @@ func (s *Server) guard(op *operation) echo.MiddlewareFunc {
 	}
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
-			by := caller{
-				request: c.Response().Header().Get(echo.HeaderXRequestID),
-				address: clientAddress(c.Request(), s.trusted),
-				client:  strings.ToValidUTF8(c.Request().UserAgent(), "\uFFFD"),
+			err := s.letIn(c, op)
+			if err == nil {
+				err = next(c)
 			}
-			if op.registers && s.closed != "" {
-				return newDetail(http.StatusForbidden, s.closed)
+			if err != nil {
+				s.auditRefusal(c, op, err)
 			}
-			if !op.open {
-				if err := s.authenticate(c.Request(), &by); err != nil {
-					return err
-				}
-				if err := s.authorise(c, op, by.user.ID); err != nil {
-					return err
-				}
-			}
-			c.SetRequest(c.Request().WithContext(context.WithValue(c.Request().Context(), callerKey{}, by)))
-			if err := s.check(c, op, by.user); err != nil {
-				return err
-			}
-			return next(c)
+			return err
 		}
 	}
+}
+
+// letIn is the guard of one request.
+func (s *Server) letIn(c echo.Context, op *operation) error {
+	by := callerOf(c.Request().Context())
+	by.client = strings.ToValidUTF8(c.Request().UserAgent(), "\uFFFD")
+	if op.registers && s.closed != "" {
+		return fmt.Errorf("%w: %w", errRegistrationClosed, newDetail(http.StatusForbidden, s.closed))
+	}
+	if !op.open {
+		if err := s.authenticate(c.Request(), by); err != nil {
+			return err
+		}
+		if err := s.authorise(c, op, by.user.ID); err != nil {
+			return err
+		}
+	}
+	return s.check(c, op, by.user)
 }
 
 // authorise refuses what a user may not do. All parameters are ids, as the contract was made sure of; one of another spelling than a
@@ -119,7 +137,12 @@ func (s *Server) check(c echo.Context, op *operation, user repository.Profile) e
 	if err != nil {
 		return fmt.Errorf("check the body: %w", err)
 	}
-	return fieldErrorsOf(slices.Concat(problems, weaknesses(s.policy, op.fields, fields, user), violations))
+	weak := weaknesses(s.policy, op.fields, fields, user)
+	err = fieldErrorsOf(slices.Concat(problems, weak, violations))
+	if len(weak) > 0 && len(problems)+len(violations) == 0 {
+		err = fmt.Errorf("%w: %w", errWeakPassword, err)
+	}
+	return err
 }
 
 // replaceBody puts JSON in the place of whatever the body was.

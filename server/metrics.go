@@ -47,7 +47,7 @@ func newMetrics(to prometheus.Registerer, c Config) *metrics {
 			Name: "rollbook_http_requests_in_flight", Help: "How many requests are being answered.",
 		}),
 		events: register.NewCounterVec(prometheus.CounterOpts{
-			Name: "rollbook_security_events_total", Help: "The lines of the audit log that requests caused, by event.",
+			Name: "rollbook_security_events_total", Help: "The audit events that requests caused, by event, also those that share a line.",
 		}, []string{labelEvent}),
 	}
 	for _, event := range requestEvents {

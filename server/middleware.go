@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/labstack/echo/v4"
 	"github.com/labstack/echo/v4/middleware"
 	"go.opentelemetry.io/otel/trace"
@@ -28,18 +29,25 @@ func (s *Server) watch(next echo.HandlerFunc) echo.HandlerFunc {
 		s.metrics.inFlight.Inc()
 		defer s.metrics.inFlight.Dec()
 		id := s.requestID(c.Request())
+		by := &caller{request: id, address: clientAddress(c.Request(), s.trusted)}
+		c.SetRequest(c.Request().WithContext(context.WithValue(c.Request().Context(), callerKey{}, by)))
 		c.Response().Header().Set(echo.HeaderXRequestID, id)
 		err := next(c)
 		if err != nil {
 			s.writeError(err, c)
 		}
 		level, status, took := slog.LevelInfo, c.Response().Status, time.Since(start)
-		attrs := []slog.Attr{
-			slog.String("id", id),
+		const room = 10
+		attrs := append(make([]slog.Attr, 0, room),
+			slog.String(keyRequest, id),
 			slog.String("method", c.Request().Method),
 			slog.String("route", c.Path()),
 			slog.Int("status", status),
 			slog.Duration("duration", took),
+			slog.String("address", by.address.String()),
+		)
+		if account := by.account(); account != uuid.Nil {
+			attrs = append(attrs, slog.String("account", account.String()))
 		}
 		if span := trace.SpanContextFromContext(c.Request().Context()); span.IsSampled() {
 			attrs = append(attrs, slog.String("trace_id", span.TraceID().String()))
@@ -59,7 +67,9 @@ func (s *Server) watch(next echo.HandlerFunc) echo.HandlerFunc {
 			attrs = append(attrs, slog.Any("error", err))
 		}
 		s.metrics.answered(operation, status, took)
-		s.writeLine(c.Request().Context(), level, attrs)
+		if !by.counted {
+			s.writeLine(c.Request().Context(), level, attrs)
+		}
 		return nil
 	}
 }
@@ -83,8 +93,8 @@ func (s *Server) requestID(r *http.Request) string {
 	if given := r.Header.Get(echo.HeaderXRequestID); fromProxy(r, s.trusted) && requestIDs.MatchString(given) {
 		return given
 	}
-	const base = 36
-	var id []byte
+	const base, room = 36, 26
+	id := make([]byte, 0, room)
 	for range 2 {
 		id = strconv.AppendUint(id, rand.Uint64(), base) //nolint:gosec // it is no secret
 	}

@@ -83,6 +83,9 @@ func TestMetrics(t *testing.T) {
 	}
 	s.Do(testserver.Request{Method: "HEAD", Path: "/api/v1/users/" + id + "/", Token: token})
 	s.Do(testserver.Request{Method: "GET", Path: "/docs/"})
+	for range 3 { // a counter counts each, also if they share a line of the audit log
+		s.Do(testserver.Request{Method: "GET", Path: "/api/v1/users/me/"})
+	}
 	got := values(t, registry)
 	const requests = "rollbook_http_request_duration_seconds"
 	for name, want := range map[string]float64{
@@ -97,6 +100,8 @@ func TestMetrics(t *testing.T) {
 		"rollbook_security_events_total{signed in}":        1,
 		"rollbook_security_events_total{refused}":          1,
 		"rollbook_security_events_total{throttled}":        0,
+		"rollbook_security_events_total{unauthorized}":     3,
+		"rollbook_security_events_total{email changed}":    0,
 		"rollbook_hashing_slots_in_use{}":                  0,
 		"rollbook_hashing_queue_length{}":                  0,
 		"rollbook_hashing_refused_total{}":                 0,

@@ -20,7 +20,7 @@ func (s *Server) ChangePassword(ctx context.Context, req gen.ChangePasswordReque
 		return nil, err
 	}
 	if user.DirectoryID != nil {
-		return nil, newDetail(http.StatusForbidden, s.passwordElsewhere)
+		return nil, fmt.Errorf("%w: %w", errPasswordElsewhere, newDetail(http.StatusForbidden, s.passwordElsewhere))
 	}
 	err = s.attempt(ctx, user.Username, nil, s.changeLimits(ctx, user), func(*attempt) (uuid.UUID, error) {
 		err := s.changePassword(ctx, user, by.token, req.JSONBody)
@@ -32,7 +32,6 @@ func (s *Server) ChangePassword(ctx context.Context, req gen.ChangePasswordReque
 	if err != nil {
 		return nil, err
 	}
-	s.audit(ctx, EventPasswordChanged, by.user.ID)
 	return gen.ChangePassword204Response{}, nil
 }
 
@@ -50,15 +49,18 @@ func (s *Server) changePassword(ctx context.Context, user repository.User, keep 
 	if err != nil {
 		return err
 	}
-	return s.users.ChangePassword(ctx, user.ID, user.Password, encoded, keep)
+	if err := s.users.ChangePassword(ctx, user.ID, user.Password, encoded, keep); err != nil {
+		return err
+	}
+	s.audit(ctx, EventPasswordChanged, user.ID)
+	return nil
 }
 
 // SetPassword needs a one-time code, and ends every sign-in of the account.
 func (s *Server) SetPassword(ctx context.Context, req gen.SetPasswordRequestObject) (gen.SetPasswordResponseObject, error) {
-	var account uuid.UUID
 	networks, limits := s.codeLimits(ctx, req.JSONBody.Username)
-	err := s.attempt(ctx, req.JSONBody.Username, networks, limits, func(a *attempt) (_ uuid.UUID, err error) {
-		account, err = s.setPassword(ctx, a, req.JSONBody)
+	err := s.attempt(ctx, req.JSONBody.Username, networks, limits, func(a *attempt) (uuid.UUID, error) {
+		account, err := s.setPassword(ctx, a, req.JSONBody)
 		if errors.Is(err, repository.ErrNotFound) {
 			err = errBadCode
 		}
@@ -67,7 +69,6 @@ func (s *Server) SetPassword(ctx context.Context, req gen.SetPasswordRequestObje
 	if err != nil {
 		return nil, err
 	}
-	s.audit(ctx, EventPasswordChanged, account)
 	return gen.SetPassword204Response{}, nil
 }
 
@@ -85,9 +86,10 @@ func (s *Server) setPassword(ctx context.Context, a *attempt, setting *gen.Passw
 	if !codes[user.ID].Is(setting.Code) || user.DirectoryID != nil {
 		return user.ID, fmt.Errorf("code of %s: %w", user.ID, repository.ErrNotFound)
 	}
+	callerOf(ctx).identified = user.ID
 	// The guard has not seen the account's names and address. The code is not used up by a weak password.
 	if messages := s.policy.Check(setting.NewPassword, attributesOf(user.Profile)); len(messages) > 0 {
-		return user.ID, fieldErrors{"new_password": messages}
+		return user.ID, fmt.Errorf("%w: %w", errWeakPassword, fieldErrors{"new_password": messages})
 	}
 	encoded, err := s.hasher.Encode(ctx, setting.NewPassword)
 	if err != nil {
@@ -96,5 +98,6 @@ func (s *Server) setPassword(ctx context.Context, a *attempt, setting *gen.Passw
 	if err := s.codes.Redeem(ctx, user.ID, setting.Code, encoded); err != nil {
 		return user.ID, err
 	}
+	s.audit(ctx, EventPasswordChanged, user.ID)
 	return user.ID, s.remember(ctx, a, user.ID, encoded)
 }

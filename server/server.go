@@ -46,6 +46,7 @@ type Config struct {
 	// Traces makes the spans of requests; none are made by default.
 	Traces trace.TracerProvider
 	Log    *slog.Logger
+	Trail  *Trail // writes the audit events that clients can repeat; by default to Log, where nobody flushes it
 }
 
 // Server holds the handlers of the contract's operations.
@@ -58,6 +59,7 @@ type Server struct {
 	policy password.Policy
 	rules  *Rules
 	log    *slog.Logger
+	trail  *Trail
 
 	metrics      *metrics
 	operationIDs map[string]map[string]string // by path and method
@@ -87,8 +89,11 @@ func New(c Config) (http.Handler, error) {
 		db: c.DB, users: c.DB.Users(), tokens: c.DB.Tokens(c.Tokens), codes: c.DB.Codes(), hasher: c.Hasher, policy: c.Policy, log: c.Log,
 		refuseAfter: c.RefuseAfter, throttle: c.Throttle, limits: c.Limits, admissionWait: cmp.Or(c.AdmissionWait, defaultAdmissionWait), trusted: c.Trusted,
 		closed: c.Closed, ownProfilesOnly: c.OwnProfilesOnly, directory: c.Directory, passwordElsewhere: c.PasswordElsewhere,
-		rules:   rulesOf(api, c.Policy),
+		rules: rulesOf(api, c.Policy), trail: c.Trail,
 		metrics: newMetrics(c.Metrics, c), operationIDs: operationIDs(api), allow: map[string]string{},
+	}
+	if s.trail == nil {
+		s.trail = NewTrail(c.Log)
 	}
 	e := echo.New()
 	e.HTTPErrorHandler = s.writeError

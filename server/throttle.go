@@ -103,7 +103,8 @@ func (s *Server) attempt(
 	case err == nil, weak: // the secret was the right one
 		return errors.Join(err, s.settle(ctx, a, repository.Succeeded))
 	case errors.Is(err, errBadCredentials), errors.Is(err, errCurrentPassword), errors.Is(err, errBadCode):
-		s.audit(ctx, EventRefused, account)
+		reason, _ := reasonOf(err)
+		s.audit(ctx, EventRefused, account, slog.String(keyReason, reason))
 		s.settleRefused(ctx, a, repository.Failed)
 		wait(ctx, began.Add(s.refuseAfter))
 		return err

@@ -69,6 +69,7 @@ func (s *Server) signIn(ctx context.Context, user repository.User, stamp string)
 	if err != nil {
 		return "", err
 	}
+	callerOf(ctx).identified = user.ID
 	s.audit(ctx, EventSignedIn, user.ID, TokenAttr(token.ID))
 	return key, nil
 }

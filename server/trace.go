@@ -34,6 +34,6 @@ func (s *Server) describe(c echo.Context, operation string) {
 	}
 	span.SetName(operation)
 	span.SetAttributes(
-		semconv.HTTPRoute(c.Path()), semconv.URLPath(c.Path()), semconv.ClientAddress(clientAddress(c.Request(), s.trusted).String()),
+		semconv.HTTPRoute(c.Path()), semconv.URLPath(c.Path()), semconv.ClientAddress(callerOf(c.Request().Context()).address.String()),
 	)
 }

@@ -30,6 +30,7 @@ func (s *Server) RegisterUser(ctx context.Context, req gen.RegisterUserRequestOb
 	if err := s.users.CreateSignedIn(ctx, user, token); err != nil {
 		return nil, err
 	}
+	callerOf(ctx).identified = user.ID
 	s.audit(ctx, EventRegistered, user.ID)
 	if err := s.remember(ctx, &a, user.ID, user.Password); err != nil {
 		return nil, err
@@ -50,7 +51,7 @@ func (s *Server) GetUser(ctx context.Context, req gen.GetUserRequestObject) (gen
 	profile := callerOf(ctx).user
 	if profile.ID != req.Id {
 		if s.ownProfilesOnly {
-			return nil, fmt.Errorf("another's profile: %w", repository.ErrNotFound)
+			return nil, fmt.Errorf("%w: %w", errHidden, repository.ErrNotFound)
 		}
 		user, err := s.users.ByID(ctx, req.Id)
 		if err != nil {
@@ -63,7 +64,7 @@ func (s *Server) GetUser(ctx context.Context, req gen.GetUserRequestObject) (gen
 
 // UpdateUser does the same as PatchUser.
 func (s *Server) UpdateUser(ctx context.Context, req gen.UpdateUserRequestObject) (gen.UpdateUserResponseObject, error) {
-	profile, err := s.users.Update(ctx, req.Id, toChanges(req.JSONBody))
+	profile, err := s.update(ctx, req.Id, req.JSONBody)
 	if err != nil {
 		return nil, err
 	}
@@ -72,11 +73,25 @@ func (s *Server) UpdateUser(ctx context.Context, req gen.UpdateUserRequestObject
 
 // PatchUser changes the fields that the request has.
 func (s *Server) PatchUser(ctx context.Context, req gen.PatchUserRequestObject) (gen.PatchUserResponseObject, error) {
-	profile, err := s.users.Update(ctx, req.Id, toChanges(req.JSONBody))
+	profile, err := s.update(ctx, req.Id, req.JSONBody)
 	if err != nil {
 		return nil, err
 	}
 	return gen.PatchUser200JSONResponse(toUser(profile)), nil
+}
+
+// update changes the caller's account, and audits which fields are other than when the caller was authenticated.
+func (s *Server) update(ctx context.Context, id uuid.UUID, body *gen.UserUpdate) (repository.Profile, error) {
+	changes, before := toChanges(body), callerOf(ctx).user
+	profile, err := s.users.Update(ctx, id, changes)
+	if err != nil {
+		return profile, err
+	}
+	if fields := changes.Apply(before).Differing(before); len(fields) > 0 {
+		what, attr := ProfileEvent(fields...)
+		s.audit(ctx, what, id, attr)
+	}
+	return profile, nil
 }
 
 func toUser(p repository.Profile) gen.User {

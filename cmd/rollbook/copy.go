@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 
 	"github.com/rollbook/rollbook/repository"
+	"github.com/rollbook/rollbook/server"
 )
 
 type copyCmd struct {
@@ -20,11 +22,20 @@ func (c copyCmd) Run(ctx context.Context, o output) error {
 		if err != nil {
 			return fmt.Errorf("the database to copy to: %w", err)
 		}
-		var progress func(done, of int64)
+		draw := func(int64, int64) {}
 		if o.watched() {
-			progress = o.bar("copying")
+			draw = o.bar("copying")
 		}
-		counts, err := repository.Copy(ctx, from, to, progress)
+		w := work{o: o, ended: server.EventCopyEnded, about: []slog.Attr{slog.String("from", from.Name()), slog.String("to", to.Name())}}
+		counts, err := repository.Copy(ctx, from, to, func(done, of int64) {
+			w.start(ctx, server.EventCopyStarted)
+			draw(done, of)
+		})
+		var copied []slog.Attr
+		for _, count := range counts {
+			copied = append(copied, slog.Int64(count.Table, count.Rows))
+		}
+		w.end(ctx, err, copied...)
 		if err := errors.Join(err, to.Close()); err != nil {
 			return err
 		}

@@ -53,7 +53,7 @@ func TestCopyMovesEverybody(t *testing.T) {
 	}
 
 	copied := must(t, from, "", "copy", "--to", to) // while the old server runs
-	if !regexp.MustCompile(`^copied 2 users\ncopied 1 tokens\ncopied 1 codes\ncopied \d+ throttles\ncopied 1 secrets\ncopied 0 imports\ncopied 0 jobs\n$`).MatchString(copied) {
+	if !regexp.MustCompile(`^copied 2 users\ncopied 1 tokens\ncopied 1 codes\ncopied \d+ throttles\ncopied 1 secrets\ncopied 0 imports\ncopied 0 jobs\ncopied \d+ limits\ncopied 0 known_networks\n$`).MatchString(copied) {
 		t.Errorf("it says %s", copied)
 	}
 
@@ -133,7 +133,8 @@ func killed(t *testing.T, from, to string, signal syscall.Signal, reached func()
 		t.Errorf("%s came too late: it says %s", signal, stdout.String())
 	}
 	text := stderr.String()
-	if signal == syscall.SIGINT && (exitCode(err) != 1 || !strings.HasSuffix(text, "it was left as it was\n") || strings.Count(text, "\n") != 1) {
+	if signal == syscall.SIGINT && (exitCode(err) != 1 || !strings.HasSuffix(text, "it was left as it was\n") || strings.Count(text, "\nrollbook: ") != 1 ||
+		!strings.Contains(text, "result=failed")) {
 		t.Errorf("exit code %d, %q", exitCode(err), text)
 	}
 }

@@ -136,7 +136,7 @@ func (s serve) lookForLeavers(ctx context.Context, db *repository.DB, d *directo
 			DB: db, Directory: d, Most: s.LDAP.Most / 100,
 			Show: func(server.Event, repository.User) error { return nil },
 			Audit: func(event server.Event, id uuid.UUID, more ...slog.Attr) {
-				server.Audit(ctx, o.log, event, id, "directory sync", more...)
+				server.Audit(ctx, o.log, event, id, "directory sync", append(more, server.ActorAttr("directory sync"))...)
 			},
 		}, o.log)
 	})

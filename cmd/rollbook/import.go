@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"github.com/rollbook/rollbook/csvfile"
 	"github.com/rollbook/rollbook/django"
 	"github.com/rollbook/rollbook/repository"
+	"github.com/rollbook/rollbook/server"
 )
 
 type importCmd struct {
@@ -60,7 +62,7 @@ func (c importDjango) Run(ctx context.Context, o output) error {
 		if o.watched() {
 			options.Progress = o.bar("importing")
 		}
-		counts, err := django.Import(ctx, options)
+		counts, err := c.take(ctx, o, options)
 		if err != nil && len(counts) > 0 && !c.DryRun {
 			err = fmt.Errorf("%w; what was taken over so far is kept: run it again to go on", err)
 		}
@@ -77,6 +79,59 @@ func (c importDjango) Run(ctx context.Context, o output) error {
 		}
 		return c.summary(o, counts, reported, mapped)
 	})
+}
+
+// take imports, and audits what it does.
+func (c importDjango) take(ctx context.Context, o output, options django.Options) (django.Counts, error) {
+	w := work{o: o, ended: server.EventImportEnded, about: []slog.Attr{slog.String("source", "django")}}
+	options.Started = func() { w.start(ctx, server.EventImportStarted) }
+	options.Changed = func(change django.Change) { o.auditChange(ctx, change) }
+	counts, err := django.Import(ctx, options)
+	var tables []slog.Attr
+	for _, table := range slices.Sorted(maps.Keys(counts)) {
+		tables = append(tables, slog.GroupAttrs(table, countAttrs(counts[table],
+			django.Added, django.Changed, django.Unchanged, django.Removed, django.LeftOut, django.WithoutPassword)...))
+	}
+	w.end(ctx, err, tables...)
+	return counts, err
+}
+
+// auditChange audits what an import did to an account or a token. Its other columns are the fields of the profile.
+func (o output) auditChange(ctx context.Context, c django.Change) {
+	switch {
+	case c.Token && c.Result == django.Removed:
+		o.audit(ctx, server.EventTokenRevoked, c.Account)
+	case c.Token && c.Result == django.Added:
+		o.audit(ctx, server.EventTokenImported, c.Account, server.TokenAttr(c.TokenID))
+	case c.Token:
+		o.audit(ctx, server.EventTokenImported, c.Account)
+	case c.Result == django.Added:
+		o.audit(ctx, server.EventRegistered, c.Account)
+	case c.Result == django.Removed:
+		o.audit(ctx, server.EventDeleted, c.Account)
+	default:
+		o.auditColumns(ctx, c)
+	}
+}
+
+func (o output) auditColumns(ctx context.Context, c django.Change) {
+	var fields []string
+	for _, column := range c.Columns {
+		switch {
+		case column == "password":
+			o.audit(ctx, server.EventPasswordChanged, c.Account)
+		case column == "is_active" && c.Active:
+			o.audit(ctx, server.EventActivated, c.Account)
+		case column == "is_active":
+			o.audit(ctx, server.EventDeactivated, c.Account)
+		default:
+			fields = append(fields, column)
+		}
+	}
+	if len(fields) > 0 {
+		what, attr := server.ProfileEvent(fields...)
+		o.audit(ctx, what, c.Account, attr)
+	}
 }
 
 // summary says what was done.

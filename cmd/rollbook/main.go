@@ -189,6 +189,7 @@ type migrate struct{ database }
 // output is where the commands write: results, what is said to who watches, and the log; and where they read passwords.
 type output struct {
 	out, err io.Writer
+	screen   *screen // the end of the log, and of a progress bar
 	log      *slog.Logger
 	in       *os.File
 }
@@ -204,8 +205,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if asked == nil || err != nil {
 		return err
 	}
-	log, flush := newLog(stderr, logFormat)
-	err = asked.Run(ctx, output{out: stdout, err: stderr, log: log, in: os.Stdin})
+	end := &screen{to: stderr}
+	log, flush := newLog(end, logFormat)
+	err = asked.Run(ctx, output{out: stdout, err: stderr, screen: end, log: log, in: os.Stdin})
 	return errors.Join(err, flush())
 }
 

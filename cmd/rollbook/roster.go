@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -61,6 +62,7 @@ func (c rosterImport) Run(ctx context.Context, o output) error {
 	}
 	return c.with(ctx, func(db *repository.DB) error {
 		shown := tabwriter.NewWriter(o.out, 0, 0, 2, ' ', 0)
+		w := work{o: o, ended: server.EventImportEnded, about: []slog.Attr{slog.String("source", "roster")}}
 		options := roster.Options{
 			DB: db, Rules: rules, CodeTTL: c.Code.TTL, Report: c.Report, DryRun: c.DryRun,
 			Hasher:            password.New(password.Options{Wait: time.Minute}),
@@ -68,24 +70,33 @@ func (c rosterImport) Run(ctx context.Context, o output) error {
 			Ignored: func(columns []string) { // what cannot be said keeps nobody from importing
 				_, _ = fmt.Fprintln(o.err, "columns that are not read:", printable(strings.Join(columns, ", ")))
 			},
-			Show:  func(r roster.Row) error { return show(shown, r) },
-			Audit: func(event server.Event, id uuid.UUID) { o.audit(ctx, event, id) },
+			Show:    func(r roster.Row) error { return show(shown, r) },
+			Started: func() { w.start(ctx, server.EventImportStarted) },
+			Audit:   func(event server.Event, id uuid.UUID, more ...slog.Attr) { o.audit(ctx, event, id, more...) },
 		}
 		if c.DryRun {
 			if _, err := fmt.Fprintln(shown, "LINE\tRESULT\tUSERNAME\tREASON"); err != nil {
 				return err
 			}
 		}
-		if o.watched() { // a line of the log for each account would hide the bar
-			options.Audit = func(server.Event, uuid.UUID) {}
+		if o.watched() {
 			options.Progress = o.bar("importing")
 		}
 		counts, err := roster.Import(ctx, c.File, options)
+		w.end(ctx, err, countAttrs(counts, roster.Added, roster.Changed, roster.Deactivated, roster.Unchanged, roster.Wrong)...)
 		if err := errors.Join(err, shown.Flush()); err != nil {
 			return err
 		}
 		return c.summary(o, counts)
 	})
+}
+
+// countAttrs are the attributes of an audit line that count results.
+func countAttrs[R ~string](counts map[R]int, results ...R) (attrs []slog.Attr) {
+	for _, result := range results {
+		attrs = append(attrs, slog.Int(strings.ReplaceAll(string(result), " ", "_"), counts[result]))
+	}
+	return attrs
 }
 
 // show adds what is not as it was to a table.
@@ -120,5 +131,10 @@ func (c rosterImport) summary(o output, counts roster.Counts) error {
 
 // Run exports a roster.
 func (c rosterExport) Run(ctx context.Context, o output) error {
-	return c.with(ctx, func(db *repository.DB) error { return roster.Export(ctx, db, o.out, c.WithHashes) })
+	return c.with(ctx, func(db *repository.DB) error {
+		if c.WithHashes { // before the first leaves: a reader that closes the pipe has some
+			o.audit(ctx, server.EventHashesExported, uuid.Nil)
+		}
+		return roster.Export(ctx, db, o.out, c.WithHashes)
+	})
 }

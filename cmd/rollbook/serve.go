@@ -46,6 +46,8 @@ func (s serve) Run(ctx context.Context, o output) (err error) {
 		return err
 	}
 	defer flush()
+	trail := server.NewTrail(o.log)
+	defer trail.Flush()
 	metrics := newMetrics()
 	handler, err := server.New(server.Config{
 		DB:                db,
@@ -65,6 +67,7 @@ func (s serve) Run(ctx context.Context, o output) (err error) {
 		Metrics:           metrics,
 		Traces:            traces,
 		Log:               o.log,
+		Trail:             trail,
 	})
 	if err != nil {
 		return err

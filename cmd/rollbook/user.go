@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"strings"
 	"time"
 
@@ -111,11 +110,6 @@ func find(ctx context.Context, users *repository.Users, name string) (repository
 	return users.ByUsername(ctx, norm.NFKC.String(strings.TrimSpace(name)))
 }
 
-// audit writes the line that the server writes when such a thing happens by HTTP.
-func (o output) audit(ctx context.Context, event server.Event, id uuid.UUID, more ...slog.Attr) {
-	server.Audit(ctx, o.log, event, id, "command line", more...)
-}
-
 // Run makes an account.
 func (c userCreate) Run(ctx context.Context, o output) error {
 	fields := map[string]string{"username": c.Username, "first_name": c.FirstName, "last_name": c.LastName, "email": c.Email}
@@ -214,11 +208,8 @@ func (c userSetPassword) Run(ctx context.Context, o output) error {
 		if err := db.Users().SetPassword(ctx, user.ID, encoded, uuid.Nil); err != nil {
 			return err
 		}
-		if err := clearLimits(ctx, db, user); err != nil {
-			return err
-		}
 		o.audit(ctx, server.EventPasswordChanged, user.ID)
-		return nil
+		return clearLimits(ctx, db, user)
 	})
 }
 
