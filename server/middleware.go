@@ -36,7 +36,7 @@ func (s *Server) watch(next echo.HandlerFunc) echo.HandlerFunc {
 		level, status, took := slog.LevelInfo, c.Response().Status, time.Since(start)
 		attrs := []slog.Attr{
 			slog.String("id", id),
-			slog.String("method", c.Request().Method),
+			slog.String("method", shortMethod(c.Request().Method)),
 			slog.String("route", c.Path()),
 			slog.Int("status", status),
 			slog.Duration("duration", took),
@@ -62,6 +62,16 @@ func (s *Server) watch(next echo.HandlerFunc) echo.HandlerFunc {
 		s.writeLine(c.Request().Context(), level, attrs)
 		return nil
 	}
+}
+
+// maxLoggedMethod is longer than any method that has a name: clients may send 16 KiB as one.
+const maxLoggedMethod = 20
+
+func shortMethod(method string) string {
+	if len(method) > maxLoggedMethod {
+		return method[:maxLoggedMethod] + "…"
+	}
+	return method
 }
 
 // writeLine does what LogAttrs does, but for looking up which line of the program it is called at.
