@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"net"
 	"net/netip"
 	"net/url"
 	"strconv"
@@ -24,45 +23,55 @@ func checkOrigins(origins []string) error {
 	return nil
 }
 
+// originProblem says what is wrong with an origin, and is empty if nothing is.
 func originProblem(origin string) string {
-	if origin == allOrigins {
+	switch {
+	case origin == allOrigins:
 		return ""
-	}
-	if strings.ContainsAny(origin, "*?") {
-		return "has a wildcard: list each site by its whole name, as in https://app.example.org,https://www.example.org, or allow all with * alone"
-	}
-	if origin == "null" {
-		return "stands for sandboxed pages of any site: it cannot be allowed"
+	case origin == "null":
+		return "is the origin of sandboxed pages of any site: it cannot be allowed"
+	case strings.ContainsAny(origin, "*?"):
+		return "has a wildcard: list each site by its whole name, as in https://a.example.org,https://b.example.org, or allow all sites with * alone"
 	}
 	u, err := url.Parse(origin)
-	if err != nil || u.Scheme == "" || u.Host == "" || u.User != nil || !strings.HasPrefix(origin, u.Scheme+"://") && !strings.HasPrefix(strings.ToLower(origin), u.Scheme+"://") {
+	if err != nil || u.Host == "" || !strings.EqualFold(origin, u.Scheme+"://"+u.Host) {
+		if strings.Contains(origin, "%") {
+			return "must have its name in ASCII, as browsers send it: xn--… for other letters"
+		}
 		return "must be as in https://example.org, without a path, or *"
 	}
-	if strings.ToLower(origin) != u.Scheme+"://"+strings.ToLower(u.Host) {
-		return "must be as in https://example.org, without a path, or *"
-	}
-	host := u.Hostname()
-	if strings.ContainsFunc(host, func(r rune) bool { return r > 0x7f }) || strings.Contains(u.Host, "%") {
+	if strings.ContainsFunc(u.Host, func(r rune) bool { return r > 0x7f }) {
 		return "must have its name in ASCII, as browsers send it: xn--… for other letters"
 	}
-	if origin != strings.ToLower(origin) {
-		return fmt.Sprintf("must be in lower case, as browsers send it: %s", strings.ToLower(origin))
+	if lower := strings.ToLower(origin); origin != lower {
+		return "must be in lower case, as browsers send it: " + lower
 	}
-	return portProblem(u)
+	return hostProblem(u)
 }
 
-func portProblem(u *url.URL) string {
-	port := u.Port()
-	bare := u.Scheme + "://" + strings.TrimSuffix(u.Host, ":"+port)
+// hostProblem says what is wrong with the address and port of an origin.
+func hostProblem(u *url.URL) string {
+	host, port := u.Host, u.Port()
+	if at := strings.LastIndexByte(host, ':'); at > strings.LastIndexByte(host, ']') {
+		host = host[:at]
+	}
+	if inner, ok := strings.CutPrefix(host, "["); ok {
+		ip, err := netip.ParseAddr(strings.TrimSuffix(inner, "]"))
+		if err != nil {
+			return "has no address of IPv6 in its brackets"
+		}
+		if short := "[" + ip.String() + "]"; short != host {
+			return "must have its address as browsers send it: " + u.Scheme + "://" + strings.Replace(u.Host, host, short, 1)
+		}
+	}
 	n, err := strconv.ParseUint(port, 10, 16)
 	switch {
-	case port == "" && strings.HasSuffix(u.Host, ":"), port != "" && port == defaultPorts[u.Scheme]:
-		return fmt.Sprintf("must be without its port, as browsers send it: %s", bare)
-	case port != "" && (err != nil || n == 0 || strconv.FormatUint(n, 10) != port):
-		return "has a port that is none"
-	}
-	if ip, err := netip.ParseAddr(u.Hostname()); strings.Contains(u.Hostname(), ":") && (err != nil || ip.String() != u.Hostname()) {
-		return fmt.Sprintf("must have its address as browsers send it: %s", net.JoinHostPort(ip.String(), port))
+	case host == u.Host:
+		return ""
+	case port == "" || port == defaultPorts[u.Scheme]:
+		return "must be without its port, as browsers send it: " + u.Scheme + "://" + host
+	case err != nil || n == 0 || strconv.FormatUint(n, 10) != port:
+		return "has no port from 1 to 65535, without leading zeros"
 	}
 	return ""
 }
