@@ -41,7 +41,9 @@ func serveTLS(t *testing.T, handler http.Handler, change func(*server.Timeouts))
 	known.Close()
 	s := &tlsServer{listener, listener.Addr().String(), x509.NewCertPool(), &testserver.Log{}, nil, make(chan error, 1)}
 	s.roots.AddCert(known.Certificate())
-	certificate := func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &known.TLS.Certificates[0], nil }
+	certificate := func(*tls.ClientHelloInfo) (*tls.Certificate, error) { //nolint:unparam // crypto/tls has it so
+		return &known.TLS.Certificates[0], nil
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	s.end = cancel
 	t.Cleanup(cancel)
@@ -61,7 +63,7 @@ func (s *tlsServer) client(http2 bool) *http.Client {
 	}
 }
 
-func (s *tlsServer) do(t *testing.T, client *http.Client, method, path string, body io.Reader) (*http.Response, string) {
+func (s *tlsServer) do(t *testing.T, client *http.Client, method, path string, body io.Reader) answer {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, "https://"+s.address+path, body)
 	if err != nil {
@@ -75,7 +77,14 @@ func (s *tlsServer) do(t *testing.T, client *http.Client, method, path string, b
 	if err := errors.Join(err, resp.Body.Close()); err != nil {
 		t.Fatal(err)
 	}
-	return resp, string(text)
+	return answer{resp.StatusCode, resp.ProtoMajor, resp.Header, string(text)}
+}
+
+// answer is what came back, once it was read.
+type answer struct {
+	status, proto int
+	header        http.Header
+	text          string
 }
 
 func unchanged(*server.Timeouts) {}
@@ -116,10 +125,10 @@ func TestStrictTransportSecurity(t *testing.T) {
 			{"POST", "/api-token-auth/", 400}, {"OPTIONS", "/api-token-auth/", 204}, {"GET", "/", 302}, {"GET", "/docs/", 200},
 			{"HEAD", "/openapi.yaml", 200}, {"GET", "/docs/swagger-ui.css", 200},
 		} {
-			resp, text := s.do(t, client, r.method, r.path, nil)
-			got := resp.Header.Get("Strict-Transport-Security")
-			if resp.StatusCode != r.status || got != "max-age=31536000" || (resp.ProtoMajor == 2) != http2 {
-				t.Errorf("%s %s %s: %d, %q: %s", resp.Proto, r.method, r.path, resp.StatusCode, got, text)
+			a := s.do(t, client, r.method, r.path, nil)
+			got := a.header.Get("Strict-Transport-Security")
+			if a.status != r.status || got != "max-age=31536000" || (a.proto == 2) != http2 {
+				t.Errorf("HTTP/%d %s %s: %d, %q: %s", a.proto, r.method, r.path, a.status, got, a.text)
 			}
 			if over := plain.Do(testserver.Request{Method: r.method, Path: r.path}); over.Header.Get("Strict-Transport-Security") != "" {
 				t.Errorf("plain HTTP, %s %s: %v", r.method, r.path, over.Header)
@@ -134,15 +143,16 @@ func TestLimitsOfHTTP2(t *testing.T) {
 	handler := testserver.Start(t, testdb.SQLite(t)).Handler
 	hasty := serveTLS(t, handler, func(t *server.Timeouts) { t.Read = 400 * time.Millisecond })
 	slow, writer := io.Pipe()
-	resp, text := hasty.do(t, hasty.client(true), "POST", "/api-token-auth/", slow)
+	a := hasty.do(t, hasty.client(true), "POST", "/api-token-auth/", slow)
 	_ = writer.Close() // it has been given up
-	if resp.StatusCode != http.StatusRequestTimeout || resp.ProtoMajor != 2 {
-		t.Errorf("a slow body: %s %s %s", resp.Proto, resp.Status, text)
+	if a.status != http.StatusRequestTimeout || a.proto != 2 {
+		t.Errorf("a slow body: HTTP/%d %d %s", a.proto, a.status, a.text)
 	}
 	s := serveTLS(t, handler, unchanged)
 	client := s.client(true)
-	if resp, text := s.do(t, client, "POST", "/api-token-auth/", strings.NewReader(strings.Repeat(" ", 64<<10+1))); resp.StatusCode != http.StatusRequestEntityTooLarge {
-		t.Errorf("a large body: %s %s", resp.Status, text)
+	large := strings.NewReader(strings.Repeat(" ", 64<<10+1))
+	if a := s.do(t, client, "POST", "/api-token-auth/", large); a.status != http.StatusRequestEntityTooLarge {
+		t.Errorf("a large body: %d %s", a.status, a.text)
 	}
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+s.address+"/healthz", nil)
 	if err != nil {
@@ -170,8 +180,7 @@ func TestTLSShutdown(t *testing.T) {
 		}), unchanged)
 		answered := make(chan string, 1)
 		go func() {
-			_, text := s.do(t, s.client(http2), "GET", "/", nil)
-			answered <- text
+			answered <- s.do(t, s.client(http2), "GET", "/", nil).text
 		}()
 		<-started
 		s.end()
@@ -215,7 +224,9 @@ func TestTLSConnectionsEnd(t *testing.T) {
 			t.Errorf("HTTP/2 %t: %d connections for three requests", http2, connections)
 		}
 		_ = s.listener.Close() // so that it ends before the hour
-		<-s.ended
+		if err := <-s.ended; err == nil {
+			t.Error("it ended without its listener, and says nothing")
+		}
 	}
 }
 

@@ -17,7 +17,8 @@ const (
 func warnExposed(log *slog.Logger, what string, permissions fs.FileMode, files ...string) {
 	var exposed []string
 	for _, file := range files {
-		if info, err := os.Stat(file); err == nil && info.Mode().Perm()&permissions != 0 {
+		info, err := os.Stat(file) //nolint:gosec // the operator names it
+		if err == nil && info.Mode().Perm()&permissions != 0 {
 			exposed = append(exposed, file)
 		}
 	}

@@ -95,7 +95,7 @@ func credential(name string) string {
 		return ""
 	}
 	path := filepath.Join(folder, name)
-	if _, err := os.Stat(path); err != nil {
+	if _, err := os.Stat(path); err != nil { //nolint:gosec // systemd names it
 		return ""
 	}
 	return path

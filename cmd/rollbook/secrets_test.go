@@ -178,14 +178,14 @@ func TestExposedFilesAreNamed(t *testing.T) {
 		}
 	}
 	cert, key := writePair(t, t.TempDir(), pairFor(t, "first"))
-	if err := os.Chmod(key, 0o644); err != nil { //nolint:gosec // that is what the test is about
+	if err := os.Chmod(key, 0o644); err != nil {
 		t.Fatal(err)
 	}
 	p := start(t, testdb.SQLite(t), "TLS_CERT_FILE="+cert, "TLS_KEY_FILE="+key)
 	waitForLog(t, p, warning+"key of the certificate")
 	exposed, to := testdb.SQLite(t), "sqlite:"+filepath.Join(t.TempDir(), "to.db")
 	must(t, to, "", "migrate")
-	if err := os.Chmod(strings.TrimPrefix(to, "sqlite:"), 0o644); err != nil { //nolint:gosec // as above
+	if err := os.Chmod(strings.TrimPrefix(to, "sqlite:"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if _, stderr, _ := invoke(t, exposed, "", "copy", "--to="+to); !strings.Contains(stderr, warning+"database") {
