@@ -66,7 +66,7 @@ func listen(ctx context.Context, address string, others bool) (net.Listener, err
 // isLoopback reports whether only this machine can reach a resolved address, as in 127.0.0.1:8000. No host means all addresses.
 func isLoopback(resolved string) bool {
 	at, err := netip.ParseAddrPort(resolved)
-	return err == nil && at.Addr().Unmap().IsLoopback()
+	return err == nil && at.Addr().IsLoopback()
 }
 
 // reachable is an address that a browser on this machine can open, where the server listens on all of them.
