@@ -99,7 +99,7 @@ func TestMethodsAreCaseSensitive(t *testing.T) {
 }
 
 // A method may be as long as a header, and the log holds the beginning of it.
-func TestLongMethods(t *testing.T) {
+func TestMethodNamesInTheLog(t *testing.T) {
 	s := sqlite(t)
 	long := strings.Repeat("X", 10<<10)
 	for _, path := range []string{"/api-token-auth/", "/docs/", "/nope"} {

@@ -128,7 +128,7 @@ func TestStrictTransportSecurity(t *testing.T) {
 			a := s.do(t, client, r.method, r.path, nil)
 			got := a.header.Get("Strict-Transport-Security")
 			if a.status != r.status || got != "max-age=31536000" || (a.proto == 2) != http2 {
-				t.Errorf("HTTP/%d %s %s: %d, %q: %s", a.proto, r.method, r.path, a.status, got, a.text)
+				t.Errorf("HTTP/%d %s %s: %d, %q: %.200s", a.proto, r.method, r.path, a.status, got, a.text)
 			}
 			if over := plain.Do(testserver.Request{Method: r.method, Path: r.path}); over.Header.Get("Strict-Transport-Security") != "" {
 				t.Errorf("plain HTTP, %s %s: %v", r.method, r.path, over.Header)

@@ -67,8 +67,8 @@ func (c *certificate) watch(ctx context.Context) {
 	}
 }
 
-// reload serves what the files hold once two reads in a row found the same, as they may be half written. A pair that cannot be
-// served leaves the current one in place and is logged once.
+// reload serves what the files hold once two reads in a row found the same, as they may be half written. A pair that
+// cannot be served leaves the current one in place and is logged once.
 func (c *certificate) reload() {
 	files, err := c.read()
 	digest := files.digest()
@@ -93,7 +93,8 @@ func (c *certificate) reload() {
 	}
 	if err != nil {
 		c.refused = digest
-		c.log.Warn("the new certificate cannot be used, the current one stays", "cert", c.certFile, "key", c.keyFile, slog.Any("error", err))
+		c.log.Warn("the new certificate cannot be used, the current one stays",
+			"cert", c.certFile, "key", c.keyFile, slog.Any("error", err))
 		return
 	}
 	c.current.Store(pair)

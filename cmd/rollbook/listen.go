@@ -25,7 +25,8 @@ func (t transport) Validate() error {
 }
 
 // errPlainHTTP refuses an address that other machines can reach.
-var errPlainHTTP = errors.New("other machines can reach this address, and over plain HTTP passwords and tokens can be read on the network: " +
+var errPlainHTTP = errors.New("other machines can reach this address, " +
+	"and over plain HTTP passwords and tokens can be read on the network: " +
 	"set TLS_CERT_FILE and TLS_KEY_FILE to serve HTTPS, or TRUSTED_PROXIES to the networks of the proxies that serve HTTPS, " +
 	"or ALLOW_PLAIN_HTTP=1 to accept the risk")
 
@@ -34,8 +35,8 @@ func (s serve) plainHTTPAllowed() bool {
 	return s.Transport.CertFile != "" || len(s.TrustedProxies) > 0 || s.Transport.AllowPlainHTTP
 }
 
-// checkAddress returns errPlainHTTP for an address that the settings do not allow, before anything is opened. What cannot be
-// resolved is left to listen.
+// checkAddress returns errPlainHTTP for an address that the settings do not allow, before anything is opened. An address
+// that cannot be resolved is left to listen.
 func (s serve) checkAddress() error {
 	address, err := net.ResolveTCPAddr("tcp", s.Addr)
 	if err != nil || s.plainHTTPAllowed() || isLoopback(address.String()) {
@@ -44,8 +45,8 @@ func (s serve) checkAddress() error {
 	return fmt.Errorf("listen on %s: %w", s.Addr, errPlainHTTP)
 }
 
-// listen listens on an address. Unless others may reach it, an address beyond loopback is errPlainHTTP; this is decided by the
-// resolved address of the socket, before the socket is bound.
+// listen listens on an address. Unless others may reach it, an address beyond loopback is errPlainHTTP. The resolved
+// address of the socket decides, before the socket is bound.
 func listen(ctx context.Context, address string, others bool) (net.Listener, error) {
 	config := net.ListenConfig{Control: func(_, resolved string, _ syscall.RawConn) error {
 		if !others && !isLoopback(resolved) {
@@ -63,7 +64,8 @@ func listen(ctx context.Context, address string, others bool) (net.Listener, err
 	return listener, nil
 }
 
-// isLoopback reports whether only this machine can reach a resolved address, as in 127.0.0.1:8000. No host means all addresses.
+// isLoopback reports whether only this machine can reach a resolved address, as in 127.0.0.1:8000. An empty host means
+// all addresses.
 func isLoopback(resolved string) bool {
 	at, err := netip.ParseAddrPort(resolved)
 	return err == nil && at.Addr().IsLoopback()

@@ -31,7 +31,8 @@ func originProblem(origin string) string {
 	case origin == "null":
 		return "is the origin of sandboxed pages of any site: it cannot be allowed"
 	case strings.ContainsAny(origin, "*?"):
-		return "has a wildcard: list each site by its whole name, as in https://a.example.org,https://b.example.org, or allow all sites with * alone"
+		return "has a wildcard: list each site by its whole name, as in https://a.example.org,https://b.example.org, " +
+			"or allow all sites with * alone"
 	}
 	u, err := url.Parse(origin)
 	if err != nil || u.Host == "" || !strings.EqualFold(origin, u.Scheme+"://"+u.Host) {
