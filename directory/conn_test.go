@@ -29,20 +29,20 @@ func TestUnavailable(t *testing.T) {
 		"no such base":            func(s *directory.Settings) { s.Base = "dc=example,dc=com" },
 		"nobody may search":       func(s *directory.Settings) { s.BindDN, s.BindPassword = "", "" },
 	} {
-		_, err := d.Open(t, change).Authenticate(t.Context(), "anna", password)
+		_, err := d.Open(t, change).Authenticate(t.Context(), "anna", password, nil)
 		if !errors.Is(err, directory.ErrUnavailable) {
 			t.Errorf("%s: got %v", name, err)
 		} else if text := err.Error(); strings.Contains(text, password) || strings.Contains(text, testldap.SearcherPassword) || strings.Contains(text, "anna") {
 			t.Errorf("%s: it says %s", name, text)
 		}
 	}
-	if _, err := d.Open(t, func(s *directory.Settings) { s.URLs = append([]string{"ldap://127.0.0.1:1"}, s.URLs...) }).Authenticate(t.Context(), "anna", password); err != nil {
+	if _, err := d.Open(t, func(s *directory.Settings) { s.URLs = append([]string{"ldap://127.0.0.1:1"}, s.URLs...) }).Authenticate(t.Context(), "anna", password, nil); err != nil {
 		t.Errorf("the second of two servers: %v", err)
 	}
 	d.End(t)
 	d.Certify(t, time.Now().Add(-time.Minute))
 	d.Begin(t)
-	if _, err := d.Open(t).Authenticate(t.Context(), "anna", password); !errors.Is(err, directory.ErrUnavailable) || !strings.Contains(err.Error(), "expired") {
+	if _, err := d.Open(t).Authenticate(t.Context(), "anna", password, nil); !errors.Is(err, directory.ErrUnavailable) || !strings.Contains(err.Error(), "expired") {
 		t.Errorf("an expired certificate: got %v", err)
 	}
 }
@@ -70,7 +70,7 @@ func TestInterruptedAuthenticate(t *testing.T) {
 			proxy.Passes.Store(int64(passes))
 			proxy.Stalls.Store(passes%2 == 0)
 			began := time.Now()
-			person, err := test.directory.Authenticate(t.Context(), "anna", password)
+			person, err := test.directory.Authenticate(t.Context(), "anna", password, nil)
 			if took := time.Since(began); took > timeout+time.Second {
 				t.Errorf("%s, %d bytes: it took %s", name, passes, took)
 			}
@@ -91,13 +91,13 @@ func TestInterruptedAuthenticate(t *testing.T) {
 	}
 	proxy.Passes.Store(0)
 	proxy.Stalls.Store(true)
-	if _, err := open(func(s *directory.Settings) { s.URLs = append(s.URLs, "ldap://"+d.Address) }).Authenticate(t.Context(), "anna", password); err != nil {
+	if _, err := open(func(s *directory.Settings) { s.URLs = append(s.URLs, "ldap://"+d.Address) }).Authenticate(t.Context(), "anna", password, nil); err != nil {
 		t.Errorf("the second server, where the first is silent: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(50*time.Millisecond, cancel)
 	began := time.Now()
-	if _, err := d.Open(t, func(s *directory.Settings) { s.URLs = []string{"ldap://" + proxy.Address} }).Authenticate(ctx, "anna", password); err == nil || time.Since(began) > time.Second {
+	if _, err := d.Open(t, func(s *directory.Settings) { s.URLs = []string{"ldap://" + proxy.Address} }).Authenticate(ctx, "anna", password, nil); err == nil || time.Since(began) > time.Second {
 		t.Errorf("who hung up: %v after %s", err, time.Since(began))
 	}
 }
@@ -113,28 +113,28 @@ func TestConnections(t *testing.T) {
 		s.URLs, s.Connections, s.Timeout = []string{"ldap://" + proxy.Address}, 1, 400*time.Millisecond
 	})
 	first := make(chan error)
-	go func() { _, err := few.Authenticate(t.Context(), "anna", password); first <- err }()
+	go func() { _, err := few.Authenticate(t.Context(), "anna", password, nil); first <- err }()
 	time.Sleep(100 * time.Millisecond)
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
-	if _, err := few.Authenticate(ctx, "anna", password); !errors.Is(err, directory.ErrUnavailable) || !strings.Contains(err.Error(), "wait for a connection") {
+	if _, err := few.Authenticate(ctx, "anna", password, nil); !errors.Is(err, directory.ErrUnavailable) || !strings.Contains(err.Error(), "wait for a connection") {
 		t.Errorf("the second: %v", err)
 	}
 	if err := <-first; !errors.Is(err, directory.ErrUnavailable) {
 		t.Errorf("the first: %v", err)
 	}
 	proxy.Passes.Store(-1)
-	if _, err := few.Authenticate(t.Context(), "anna", password); err != nil {
+	if _, err := few.Authenticate(t.Context(), "anna", password, nil); err != nil {
 		t.Errorf("afterwards: %v", err)
 	}
 	proxy.Passes.Store(0)
 	listing, cancelListing := context.WithTimeout(t.Context(), time.Second)
 	defer cancelListing()
 	listed := make(chan error)
-	go func() { _, err := few.IDs(listing); listed <- err }()
+	go func() { _, err := few.PasswordStamps(listing); listed <- err }()
 	time.Sleep(100 * time.Millisecond)
 	proxy.Passes.Store(-1)
-	if _, err := few.Authenticate(t.Context(), "anna", password); err != nil {
+	if _, err := few.Authenticate(t.Context(), "anna", password, nil); err != nil {
 		t.Errorf("while all are listed: %v", err)
 	}
 	if err := <-listed; !errors.Is(err, directory.ErrUnavailable) {

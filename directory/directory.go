@@ -28,6 +28,8 @@ var (
 	ErrUnusable = errors.New("unusable entry")
 	// ErrUnavailable means that the directory cannot be asked for now, or does not answer as it should.
 	ErrUnavailable = errors.New("directory unavailable")
+	// ErrNotAdmitted means that the caller did not allow the password to be tried.
+	ErrNotAdmitted = errors.New("not admitted")
 )
 
 // Settings are where a directory is and what it calls things. All are needed but CAFile, BindDN and BindPassword; Preset has
@@ -53,8 +55,9 @@ type Settings struct {
 	Connections int
 }
 
-// Attributes are the names of those that are read. ID never changes and is never given to another.
-type Attributes struct{ ID, Username, FirstName, LastName, Email string }
+// Attributes are the names of those that are read. ID never changes and is never given to another. PasswordChanged has
+// another value after each change of the password.
+type Attributes struct{ ID, Username, FirstName, LastName, Email, PasswordChanged string }
 
 // Preset is the filter and the attributes of a kind of directory: "openldap", or "ad" for Active Directory, where who is disabled
 // may not sign in.
@@ -62,15 +65,18 @@ func Preset(kind string) (filter string, a Attributes) {
 	if kind == "ad" {
 		// The bit 2 of userAccountControl is ADS_UF_ACCOUNTDISABLE.
 		return "(&(objectCategory=person)(objectClass=user)(sAMAccountName={username})(!(userAccountControl:1.2.840.113556.1.4.803:=2)))",
-			Attributes{"objectGUID", "sAMAccountName", "givenName", "sn", "mail"}
+			Attributes{"objectGUID", "sAMAccountName", "givenName", "sn", "mail", "pwdLastSet"}
 	}
-	return "(&(objectClass=inetOrgPerson)(uid={username}))", Attributes{"entryUUID", "uid", "givenName", "sn", "mail"}
+	return "(&(objectClass=inetOrgPerson)(uid={username}))", Attributes{"entryUUID", "uid", "givenName", "sn", "mail", "pwdChangedTime"}
 }
 
 // Person is what a directory says of somebody: nothing is checked but that it is UTF-8, and that there are an ID and a Username.
 type Person struct {
 	ID                                   string // a UUID is in lower case
 	Username, FirstName, LastName, Email string
+	// PasswordStamp is the value of Attributes.PasswordChanged, read before the password was verified. It is empty if
+	// the directory has no value that can be stored. It is opaque: only its equality with another one means something.
+	PasswordStamp string
 }
 
 // Directory is an LDAP directory. Its methods may be called by several goroutines at once.
@@ -89,6 +95,7 @@ var notForAll = regexp.MustCompile(`[:~<>]=\{username\}`)
 
 const (
 	maxID    = 200 // bytes
+	maxStamp = 64  // bytes
 	pageSize = 500 // Active Directory's limit is 1000
 	longest  = 5 * time.Minute
 )
@@ -137,8 +144,11 @@ func Fold(name string) string { return norm.NFKC.String(cases.Fold().String(norm
 // Authenticate returns whose name and password these are. The name is that of the directory but for what Fold makes alike, or the
 // email address where the filter looks for it: others that the directory takes for the same are not let in, so that nobody gets more
 // tries by spelling a name in another way. It is ErrCredentials, ErrUnusable or ErrUnavailable where that is nobody; whether there
-// is somebody of the name, the directory is asked as much.
-func (d *Directory) Authenticate(ctx context.Context, username, password string) (Person, error) {
+// is somebody of the name, the directory is asked as much. The password is tried once admit has returned nil for the ID of
+// the entry, or for "" if there is none: its error is returned with ErrNotAdmitted. A nil admits everybody.
+func (d *Directory) Authenticate(
+	ctx context.Context, username, password string, admit func(ctx context.Context, id string) error,
+) (Person, error) {
 	if username == "" || password == "" { // with which many directories let everybody bind (RFC 4513, section 5.1.2)
 		return Person{}, ErrCredentials
 	}
@@ -159,6 +169,9 @@ func (d *Directory) Authenticate(ctx context.Context, username, password string)
 		if missing != nil {
 			dn = d.nobody()
 		}
+		if err := admitted(ctx, admit, person.ID); err != nil {
+			return err
+		}
 		switch bound := c.Bind(dn, password); {
 		case bound != nil && !refused(bound):
 			return unavailable("bind as who signs in", bound)
@@ -171,6 +184,16 @@ func (d *Directory) Authenticate(ctx context.Context, username, password string)
 		return nil
 	})
 	return found, err
+}
+
+func admitted(ctx context.Context, admit func(context.Context, string) error, id string) error {
+	if admit == nil {
+		return nil
+	}
+	if err := admit(ctx, id); err != nil {
+		return fmt.Errorf("%w: %w", ErrNotAdmitted, err)
+	}
+	return nil
 }
 
 // nobody is a DN that nobody has.
@@ -209,7 +232,7 @@ func (d *Directory) request(name string, most int, attributes ...string) *ldap.S
 }
 
 func (a Attributes) all() []string {
-	return []string{a.ID, a.Username, a.FirstName, a.LastName, a.Email}
+	return []string{a.ID, a.Username, a.FirstName, a.LastName, a.Email, a.PasswordChanged}
 }
 
 func (d *Directory) person(entry *ldap.Entry) (p Person, err error) {
@@ -221,10 +244,25 @@ func (d *Directory) person(entry *ldap.Entry) (p Person, err error) {
 		return strings.ToValidUTF8(entry.GetEqualFoldAttributeValue(attribute), "\uFFFD")
 	}
 	p.Username, p.FirstName, p.LastName, p.Email = text(a.Username), text(a.FirstName), text(a.LastName), text(a.Email)
+	p.PasswordStamp = passwordStamp(entry, a.PasswordChanged)
 	if p.Username == "" {
 		return p, fmt.Errorf("%w: an entry has no %s that can be read", ErrUnusable, a.Username)
 	}
 	return p, nil
+}
+
+// passwordStamp returns the value of an attribute if there is exactly one, of at most maxStamp printable ASCII
+// characters, and otherwise "". A GeneralizedTime and an INTEGER (RFC 4517) are such values.
+func passwordStamp(entry *ldap.Entry, attribute string) string {
+	values := entry.GetEqualFoldAttributeValues(attribute)
+	if len(values) != 1 || len(values[0]) > maxStamp {
+		return ""
+	}
+	unprintable := func(r rune) bool { return r < ' ' || r > '~' }
+	if strings.ContainsFunc(values[0], unprintable) {
+		return ""
+	}
+	return values[0]
 }
 
 // id is an entry's. That of Active Directory is 16 bytes, of which the first three groups are little-endian (MS-DTYP, section 2.3.4.2).
@@ -253,14 +291,16 @@ func id(entry *ldap.Entry, attribute string) (string, error) {
 	return guid.String(), nil
 }
 
-// IDs returns those of everybody who may sign in. It is ErrUnusable or ErrUnavailable, and nothing is returned, where the directory
-// has not told of everybody within five minutes: also where it refers to another one, which is not asked.
-func (d *Directory) IDs(ctx context.Context) (map[string]bool, error) {
+// PasswordStamps returns the password stamps of all people who may sign in, by their IDs; a stamp is empty as
+// Person.PasswordStamp is. It returns ErrUnusable or ErrUnavailable, and no stamps, unless the directory lists
+// everybody within five minutes. Referrals to other directories are not followed, and are ErrUnusable.
+func (d *Directory) PasswordStamps(ctx context.Context) (map[string]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, longest)
 	defer cancel()
-	ids := map[string]bool{}
+	stamps := map[string]string{}
+	a := d.settings.Attributes
 	err := d.with(ctx, func(c *ldap.Conn) error {
-		result, err := c.SearchWithPaging(d.request("*", 0, d.settings.Attributes.ID), pageSize)
+		result, err := c.SearchWithPaging(d.request("*", 0, a.ID, a.PasswordChanged), pageSize)
 		if err != nil {
 			return unavailable("search", err)
 		}
@@ -269,16 +309,16 @@ func (d *Directory) IDs(ctx context.Context) (map[string]bool, error) {
 				ErrUnusable, result.Referrals[0])
 		}
 		for _, entry := range result.Entries {
-			id, err := id(entry, d.settings.Attributes.ID)
+			id, err := id(entry, a.ID)
 			if err != nil {
 				return err
 			}
-			ids[id] = true
+			stamps[id] = passwordStamp(entry, a.PasswordChanged)
 		}
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	return ids, nil
+	return stamps, nil
 }

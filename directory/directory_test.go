@@ -57,7 +57,7 @@ func TestAuthenticate(t *testing.T) {
 		"a password with NUL":        {d.Open(t), "anna", password + "\x00", directory.ErrCredentials},
 		"a long name":                {d.Open(t), strings.Repeat("x", 5000), password, directory.ErrCredentials},
 	} {
-		got, err := test.directory.Authenticate(t.Context(), test.username, test.password)
+		got, err := test.directory.Authenticate(t.Context(), test.username, test.password, nil)
 		if !errors.Is(err, test.want) {
 			t.Errorf("%s: got %v, want %v", name, err, test.want)
 		}
@@ -69,7 +69,7 @@ func TestAuthenticate(t *testing.T) {
 		}
 	}
 	for _, name := range []string{"bela*", "c(a)", `d\61`} {
-		if got, err := d.Open(t).Authenticate(t.Context(), name, password); err != nil || got.Username != name {
+		if got, err := d.Open(t).Authenticate(t.Context(), name, password, nil); err != nil || got.Username != name {
 			t.Errorf("%s: got %+v, %v", name, got, err)
 		}
 	}
@@ -98,14 +98,14 @@ func TestRefused(t *testing.T) {
 		"no id":           {noID, "anna", directory.ErrUnusable},
 		"no username":     {noName, "anna", directory.ErrUnusable},
 	} {
-		if got, err := test.directory.Authenticate(t.Context(), test.username, password); !errors.Is(err, test.want) || got != (directory.Person{}) {
+		if got, err := test.directory.Authenticate(t.Context(), test.username, password, nil); !errors.Is(err, test.want) || got != (directory.Person{}) {
 			t.Errorf("%s: got %+v, %v, want %v", name, got, err, test.want)
 		}
 	}
 }
 
-// All ids are told of, or none.
-func TestIDs(t *testing.T) {
+// Everybody is listed, or nobody.
+func TestPasswordStamps(t *testing.T) {
 	t.Parallel()
 	d := one(t)
 	var names []string
@@ -114,13 +114,13 @@ func TestIDs(t *testing.T) {
 	}
 	d.Add(t, password, names...)
 	opened := d.Open(t)
-	person, err := opened.Authenticate(t.Context(), "anna", password)
+	person, err := opened.Authenticate(t.Context(), "anna", password, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ids, err := opened.IDs(t.Context())
-	if err != nil || len(ids) != 1201 || !ids[person.ID] {
-		t.Fatalf("%d ids, anna %v: %v", len(ids), ids[person.ID], err)
+	stamps, err := opened.PasswordStamps(t.Context())
+	if err != nil || len(stamps) != 1201 || stamps[person.ID] != person.PasswordStamp || person.PasswordStamp != d.PasswordChanged(t, "anna") {
+		t.Fatalf("%d people, anna %q, who signed in with %q: %v", len(stamps), stamps[person.ID], person.PasswordStamp, err)
 	}
 	proxy := d.Proxy(t)
 	for name, test := range map[string]struct {
@@ -142,22 +142,56 @@ func TestIDs(t *testing.T) {
 		got, err := d.Open(t, func(s *directory.Settings) {
 			s.URLs, s.Cleartext = []string{"ldap://" + proxy.Address}, true
 			test.change(s)
-		}).IDs(ctx)
+		}).PasswordStamps(ctx)
 		if !errors.Is(err, test.want) || got != nil {
 			t.Errorf("%s: %d ids, %v", name, len(got), err)
 		}
 	}
 	d.Refer(t, "ldap://elsewhere.example.org/ou=people,dc=example,dc=org")
-	if got, err := opened.IDs(t.Context()); !errors.Is(err, directory.ErrUnusable) || got != nil || !strings.Contains(err.Error(), "elsewhere.example.org") {
+	if got, err := opened.PasswordStamps(t.Context()); !errors.Is(err, directory.ErrUnusable) || got != nil || !strings.Contains(err.Error(), "elsewhere.example.org") {
 		t.Errorf("with a referral: %d ids, %v", len(got), err)
 	}
-	if _, err := opened.Authenticate(t.Context(), "anna", password); err != nil {
+	if _, err := opened.Authenticate(t.Context(), "anna", password, nil); err != nil {
 		t.Errorf("a referral keeps anna from signing in: %v", err)
 	}
 }
 
+// The stamp is the one from before the password was verified. If the password changes meanwhile, the next sync ends the
+// session.
+func TestPasswordStampIsReadBeforeTheBind(t *testing.T) {
+	t.Parallel()
+	const bind, after = 3, 4 // requests of a sign-in: bind as the searcher, search, bind as the person; no more
+	for name, test := range map[string]struct {
+		before int // the request before which the password changes
+		typed  string
+	}{
+		"changed between search and bind": {bind, "New-Horse-9"},
+		"changed after the bind":          {after, password},
+	} {
+		d := one(t)
+		proxy := d.Proxy(t)
+		changed := false
+		change := func(request int) {
+			if request == test.before {
+				d.ChangePassword(t, "anna", "New-Horse-9")
+				changed = true
+			}
+		}
+		proxy.BeforeRequest.Store(&change)
+		through := d.Open(t, func(s *directory.Settings) { s.URLs, s.Cleartext = []string{"ldap://" + proxy.Address}, true })
+		old := d.PasswordChanged(t, "anna")
+		got, err := through.Authenticate(t.Context(), "anna", test.typed, nil)
+		if !changed {
+			change(test.before)
+		}
+		if err != nil || got.PasswordStamp != old || old == d.PasswordChanged(t, "anna") {
+			t.Errorf("%s: got %q, %v, want %q", name, got.PasswordStamp, err, old)
+		}
+	}
+}
+
 // A limit of the directory is no end of the people in it.
-func TestLimitedIDs(t *testing.T) {
+func TestLimitedPasswordStamps(t *testing.T) {
 	t.Parallel()
 	d := testldap.Start(t, "sizelimit size.prtotal=100")
 	var names []string
@@ -165,7 +199,7 @@ func TestLimitedIDs(t *testing.T) {
 		names = append(names, fmt.Sprint("student", n))
 	}
 	d.Add(t, password, names...)
-	if got, err := d.Open(t).IDs(t.Context()); !errors.Is(err, directory.ErrUnavailable) || got != nil {
+	if got, err := d.Open(t).PasswordStamps(t.Context()); !errors.Is(err, directory.ErrUnavailable) || got != nil {
 		t.Errorf("%d ids, %v", len(got), err)
 	}
 }
@@ -176,6 +210,9 @@ func TestSettings(t *testing.T) {
 	good := directory.Settings{URLs: []string{"ldaps://dc1.example.org", "ldap://[::1]:3389"}, Base: "dc=example,dc=org", Filter: filter, Attributes: attributes, Timeout: time.Second, Connections: 1}
 	if _, err := directory.New(good); err != nil {
 		t.Errorf("the preset of Active Directory: %v", err)
+	}
+	if attributes.PasswordChanged != "pwdLastSet" {
+		t.Errorf("Active Directory's password changes are seen by %q", attributes.PasswordChanged)
 	}
 	for want, change := range map[string]func(*directory.Settings){
 		"must be as in ldaps://HOST": func(s *directory.Settings) { s.URLs = []string{"ldap.example.org"} },

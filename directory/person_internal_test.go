@@ -18,6 +18,32 @@ func TestPersonIsUTF8(t *testing.T) {
 	}
 }
 
+func TestPasswordStampIsBoundedText(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		values []string
+		want   string
+	}{
+		"a GeneralizedTime":     {[]string{"20261127051700.123456Z"}, "20261127051700.123456Z"},
+		"Active Directory":      {[]string{"133772482345678901"}, "133772482345678901"},
+		"to be changed at once": {[]string{"0"}, "0"},
+		"as long as can be":     {[]string{strings.Repeat("7", maxStamp)}, strings.Repeat("7", maxStamp)},
+		"too long":              {[]string{strings.Repeat("7", maxStamp+1)}, ""},
+		"several":               {[]string{"1", "2"}, ""},
+		"none":                  {nil, ""},
+		"empty":                 {[]string{""}, ""},
+		"NUL, for PostgreSQL":   {[]string{"1\x00"}, ""},
+		"no UTF-8":              {[]string{"\xff"}, ""},
+		"more than ASCII":       {[]string{"١"}, ""},
+		"a line feed":           {[]string{"1\n"}, ""},
+	} {
+		entry := ldap.NewEntry("cn=x", map[string][]string{"PWDCHANGEDTIME": test.values})
+		if got := passwordStamp(entry, "pwdChangedTime"); got != test.want {
+			t.Errorf("%s: got %q", name, got)
+		}
+	}
+}
+
 // The GUID of Active Directory is as MS-DTYP, section 2.3.4.2, lays it out.
 func TestID(t *testing.T) {
 	t.Parallel()

@@ -152,10 +152,11 @@ func reviseCode(tx *gorm.DB, r Revision) error {
 	return putCodes(tx, []Code{*r.Code}, map[uuid.UUID]bool{r.ID: true})
 }
 
-// endSignIns removes all tokens of an account, and its code.
+// endSignIns removes all tokens of an account, its code and its known networks.
 func endSignIns(tx *gorm.DB, user uuid.UUID) error {
 	return errors.Join(
 		tx.Where("user_id = ?", user).Delete(&Token{}).Error,
 		tx.Where("user_id = ?", user).Delete(&Code{}).Error,
+		forgetNetworks(tx, user),
 	)
 }

@@ -45,10 +45,10 @@ func TestClocksThatAreOff(t *testing.T) {
 		if err := db.Codes().Put(t.Context(), repository.CodeFor(user.ID, plain, db.Now().Add(time.Hour))); err != nil {
 			t.Fatal(err)
 		}
-		window := repository.Place{Key: []byte("window " + name), Most: 1, Window: time.Hour}
-		backoff := repository.Place{Key: []byte("backoff " + name), Most: 1, Backoff: time.Minute, BackoffMax: time.Hour}
-		take(t, throttles(t, db), window)
-		take(t, throttles(t, db), backoff)
+		window := repository.Limit{Name: "w", Key: []byte("window " + name), Max: 1, Window: time.Hour}
+		backoff := repository.Limit{Name: "b", Key: []byte("backoff " + name), Max: 1, Backoff: time.Minute, BackoffMax: time.Hour}
+		take(t, limitsOf(t, db), window)
+		take(t, limitsOf(t, db), backoff)
 		for other, at := range map[string]*repository.DB{"fast": fast, "right": right, "slow": slow} {
 			if _, _, err := at.Tokens(limits).Owner(t.Context(), key); err != nil {
 				t.Errorf("a token of %s at %s: %v", name, other, err)
@@ -56,12 +56,8 @@ func TestClocksThatAreOff(t *testing.T) {
 			if live, err := at.Codes().Of(t.Context(), user.ID); err != nil || len(live) != 1 {
 				t.Errorf("a code of %s at %s: %v, %v", name, other, live, err)
 			}
-			if wait := take(t, throttles(t, at), window); wait < time.Hour-time.Minute || wait > time.Hour {
-				t.Errorf("a full queue of %s at %s: %s", name, other, wait)
-			}
-			if wait := take(t, throttles(t, at), backoff); wait < 30*time.Second || wait > time.Minute {
-				t.Errorf("a backoff of %s at %s: %s", name, other, wait)
-			}
+			refused(t, "a full window of "+name+" at "+other, take(t, limitsOf(t, at), window), "w", time.Hour-time.Minute, time.Hour)
+			refused(t, "a backoff of "+name+" at "+other, take(t, limitsOf(t, at), backoff), "b", 30*time.Second, time.Minute)
 		}
 	}
 }
@@ -71,28 +67,18 @@ func TestClocksThatAreOff(t *testing.T) {
 func TestClocksThatAlmostAgree(t *testing.T) {
 	t.Parallel()
 	address := testdb.SQLite(t)
-	ahead, behind := throttles(t, openAt(t, address, always(500*time.Millisecond))), throttles(t, openAt(t, address, always(0)))
-	for name, place := range map[string]repository.Place{
-		"window":  {Key: []byte("w"), Most: 2, Window: time.Hour},
-		"backoff": {Key: []byte("b"), Most: 2, Backoff: time.Minute, BackoffMax: time.Hour},
+	ahead, behind := limitsOf(t, openAt(t, address, always(500*time.Millisecond))), limitsOf(t, openAt(t, address, always(0)))
+	for _, limit := range []repository.Limit{
+		{Name: "window", Key: []byte("w"), Max: 2, Window: time.Hour},
+		{Name: "backoff", Key: []byte("b"), Max: 2, Backoff: time.Minute, BackoffMax: time.Hour},
 	} {
-		take(t, ahead, place)
-		if wait := take(t, behind, place); wait != 0 {
-			t.Errorf("%s: a free place has to be waited for: %s", name, wait)
-		}
-		if wait := take(t, behind, place); wait <= 0 || wait > time.Hour {
-			t.Errorf("%s: there are more places than two", name)
-		}
+		take(t, ahead, limit)
+		admitted(t, limit.Name+": a free place", take(t, behind, limit))
+		refused(t, limit.Name, take(t, behind, limit), limit.Name, 0, time.Hour)
 	}
-	given := repository.Place{Key: []byte("g"), Most: 1, Backoff: time.Microsecond, BackoffMax: time.Hour}
-	take(t, ahead, given)
-	take(t, ahead, given) // so that it is full, with one less
-	if err := ahead.GiveBack(t.Context(), given.Key); err != nil {
-		t.Fatal(err)
-	}
-	if wait := take(t, behind, given); wait != 0 {
-		t.Errorf("a place that was given back: %s", wait)
-	}
+	returned := repository.Limit{Key: []byte("r"), Counts: repository.CountFailures, Max: 1, Backoff: time.Hour, BackoffMax: time.Hour}
+	settle(t, ahead, take(t, ahead, returned), repository.Unanswered)
+	admitted(t, "a place that was returned", take(t, behind, returned))
 }
 
 // With SQLite the process's own clock counts. Where it was a day fast and is set right, nobody is locked out for that day.
@@ -106,19 +92,15 @@ func TestClockSetBack(t *testing.T) {
 	if err := db.Tokens(limits).SignIn(t.Context(), token, user.Password); err != nil {
 		t.Fatal(err)
 	}
-	queues := throttles(t, db)
-	window := repository.Place{Key: []byte("w"), Most: 1, Window: time.Hour}
-	backoff := repository.Place{Key: []byte("b"), Most: 1, Backoff: time.Minute, BackoffMax: time.Hour}
-	take(t, queues, window)
-	take(t, queues, backoff)
+	l := limitsOf(t, db)
+	window := repository.Limit{Name: "window", Key: []byte("w"), Max: 1, Window: time.Hour}
+	backoff := repository.Limit{Name: "backoff", Key: []byte("b"), Max: 1, Backoff: time.Minute, BackoffMax: time.Hour}
+	take(t, l, window)
+	take(t, l, backoff)
 	off = 0
-	for name, place := range map[string]repository.Place{"window": window, "backoff": backoff} {
-		if wait := take(t, queues, place); wait != 0 {
-			t.Errorf("%s: it has to be waited for a time that is over: %s", name, wait)
-		}
-		if wait := take(t, queues, place); wait <= 0 || wait > time.Hour {
-			t.Errorf("%s: and then for %s", name, wait)
-		}
+	for _, limit := range []repository.Limit{window, backoff} {
+		admitted(t, limit.Name+" of a time that is over", take(t, l, limit))
+		refused(t, limit.Name, take(t, l, limit), limit.Name, 0, time.Hour)
 	}
 	if _, _, err := db.Tokens(limits).Owner(t.Context(), key); err != nil {
 		t.Errorf("a token of that time: %v", err)

@@ -1,10 +1,11 @@
 package repository
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/subtle"
 	"encoding/base32"
+	"errors"
 	"strings"
 	"time"
 
@@ -52,7 +53,7 @@ func CodeFor(user uuid.UUID, plain string, expires time.Time) Code {
 }
 
 // Is tells whether it is this code, however it is spelled.
-func (c Code) Is(plain string) bool { return bytes.Equal(c.Digest, codeDigest(plain)) }
+func (c Code) Is(plain string) bool { return subtle.ConstantTimeCompare(c.Digest, codeDigest(plain)) == 1 }
 
 func codeDigest(plain string) []byte { return Digest(codeSpelling.Replace(strings.ToUpper(plain))) }
 
@@ -82,7 +83,8 @@ func (c *Codes) Of(ctx context.Context, users ...uuid.UUID) (map[uuid.UUID]Code,
 	return of, err
 }
 
-// Redeem uses an active account's code up: it changes the encoded password and removes all tokens, all or nothing. It is
+// Redeem uses an active account's code up: it changes the encoded password and removes all
+// tokens and known networks, all or nothing. It is
 // ErrNotFound where the account has not, or no longer, this code.
 func (c *Codes) Redeem(ctx context.Context, user uuid.UUID, plain, encoded string) error {
 	return c.db.do(ctx, "redeem code", func(db *gorm.DB) error {
@@ -97,7 +99,7 @@ func (c *Codes) Redeem(ctx context.Context, user uuid.UUID, plain, encoded strin
 			if used.Error != nil {
 				return used.Error
 			}
-			return tx.Where("user_id = ?", user).Delete(&Token{}).Error
+			return errors.Join(tx.Where("user_id = ?", user).Delete(&Token{}).Error, forgetNetworks(tx, user))
 		})
 	})
 }

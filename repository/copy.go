@@ -9,13 +9,22 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"gorm.io/gorm"
 	"gorm.io/gorm/schema"
 )
 
 // copied are the tables that Copy carries over: accounts before what refers to them. A migration that adds a table adds it here.
-var copied = []any{&User{}, &Token{}, &Code{}, &throttle{}, &secret{}, &Import{}, &job{}}
+var copied = []any{&User{}, &Token{}, &Code{}, &throttle{}, &secret{}, &Import{}, &job{}, &limit{}, &knownNetwork{}}
+
+// throttle is a rate limit of servers of the release before, which may still run.
+type throttle struct {
+	Key       []byte `gorm:"primaryKey"`
+	Count     int
+	Until     time.Time
+	ExpiresAt time.Time
+}
 
 // copiedAtOnce is how many rows are read and stored with one statement each.
 const copiedAtOnce = 1000

@@ -129,7 +129,7 @@ func TestCopyRefuses(t *testing.T) {
 			for _, address := range []string{full, other} {
 				create(t, testdb.Open(t, address), newUser("richard"))
 			}
-			if _, err := testdb.Open(t, started).Throttles(t.Context()); err != nil {
+			if _, err := testdb.Open(t, started).Limits(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			if _, err := testdb.SQL(t, newer).ExecContext(t.Context(), "INSERT INTO goose_db_version (version_id, is_applied) VALUES (9999, true)"); err != nil {
@@ -220,7 +220,7 @@ func TestCopyMissesRows(t *testing.T) {
 				t.Fatal(err)
 			}
 			_, err := repository.Copy(t.Context(), source, testdb.Open(t, to), nil)
-			if err == nil || !strings.Contains(err.Error(), "it has 1 users, 1 tokens, 0 codes, 0 throttles, 0 secrets, 0 imports, 0 jobs, but there are 1 users, 1 tokens, 1 codes") {
+			if err == nil || !strings.Contains(err.Error(), "it has 1 users, 1 tokens, 0 codes, 0 throttles, 0 secrets, 0 imports, 0 jobs, 0 limits, 0 known_networks, but there are 1 users, 1 tokens, 1 codes") {
 				t.Errorf("got %v", err)
 			}
 			if rows := dump(t, to)["users"]; len(rows) > 0 {

@@ -59,15 +59,17 @@ func openPostgres(address string, s Settings) (dialect, error) {
 	rows := pgxRows(pool)
 	name := fmt.Sprintf("postgres://%s/%s", net.JoinHostPort(server.Host, fmt.Sprint(server.Port)), server.Database)
 	return dialect{
-		name:     name,
-		identity: name,
-		gorm:     postgres.New(postgres.Config{Conn: db}),
-		sql:      db,
-		clock:    clock,
-		now:      "clock_timestamp()",
-		forShare: " FOR SHARE",
-		rows:     rows,
-		both:     pgxPair(rows),
+		name:      name,
+		identity:  name,
+		gorm:      postgres.New(postgres.Config{Conn: db}),
+		sql:       db,
+		clock:     clock,
+		now:       "clock_timestamp()",
+		forShare:  " FOR SHARE",
+		forUpdate: " FOR UPDATE",
+		micros:    "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)",
+		rows:      rows,
+		both:      pgxPair(rows),
 		pool: func() Pool {
 			stat := pool.Stat()
 			return Pool{int(stat.MaxConns()), int(stat.AcquiredConns()), int(stat.IdleConns()), stat.EmptyAcquireCount(), stat.EmptyAcquireWaitTime()}

@@ -63,6 +63,8 @@ type dialect struct {
 	clock      *clock
 	now        string // the time by a clock that all processes share, in SQL; NULL where it is theirs
 	forShare   string // keeps others from changing the rows that a SELECT found, until its transaction ends, in SQL
+	forUpdate  string // the same, for rows that are about to be changed
+	micros     string // the time as now has it, in microseconds since 1970; empty if it is the process's own
 	rows       rowsReader
 	both       pair
 	pool       func() Pool

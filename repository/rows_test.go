@@ -43,7 +43,11 @@ func fill(t *testing.T, address string) *repository.DB {
 			}
 			digest := repository.Digest(fmt.Sprint(n))
 			users, takenUsers = append(users, user), append(takenUsers, repository.Import{Key: digest[:4], UserID: user.ID, Digest: digest})
-			tokens = append(tokens, repository.ImportedToken(user.ID, digest, user.CreatedAt, expires))
+			token := repository.ImportedToken(user.ID, digest, user.CreatedAt, expires)
+			if stamp := fmt.Sprint("2026112705170", n); n%7 == 0 {
+				token.PasswordStamp = &stamp
+			}
+			tokens = append(tokens, token)
 			takenTokens = append(takenTokens, repository.Import{Key: digest, UserID: user.ID, Digest: digest[:1]})
 		}
 		stored, err := db.Imports(source).Users(t.Context(), users, takenUsers)
@@ -57,13 +61,20 @@ func fill(t *testing.T, address string) *repository.DB {
 	}
 	_, err := db.Begin(t.Context(), "a job", true, time.Hour)
 	must(err)
-	queues, err := db.Throttles(t.Context())
+	limits, err := db.Limits(t.Context())
 	must(err)
 	for range 3 {
-		_, err := queues.Take(t.Context(), repository.Place{Key: queues.Key("a"), Most: 1, Backoff: time.Microsecond, BackoffMax: time.Hour},
-			repository.Place{Key: queues.Key("b"), Most: 1000, Window: time.Hour})
+		_, err := limits.Take(t.Context(), nil,
+			repository.Limit{Key: limits.Key("a"), Max: 1, Backoff: time.Microsecond, BackoffMax: time.Hour},
+			repository.Limit{Key: limits.Key("b"), Account: limits.Key("c"), Network: "192.0.2.1", Max: 1000, Window: time.Hour})
 		must(err)
 	}
+	user, _ := create(t, db, newUser("last"))
+	must(limits.Remember(t.Context(), repository.Admission{Unknown: [][]byte{limits.Key("d")}}, user.ID, user.Password))
+	_, err = testdb.SQL(t, address).ExecContext(t.Context(), // as the release before writes it
+		"INSERT INTO throttles (key, count, until, expires_at) VALUES ($1, 1, '2024-02-29 23:59:59.123456+00:00', '2024-03-01 00:00:00+00:00')",
+		[]byte("key"))
+	must(err)
 	return db
 }
 

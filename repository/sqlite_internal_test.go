@@ -3,6 +3,7 @@ package repository
 import (
 	"bytes"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -101,41 +102,48 @@ func TestKeysAreNotStored(t *testing.T) {
 	}
 }
 
-// The queues of throttles do not hold the names that they are about, and are removed when nobody waits in them any more.
-func TestThrottlesAreNamelessAndPurged(t *testing.T) {
+// Rate limits do not hold the names that they are about, and are removed once they have expired.
+func TestLimitsAreNamelessAndPurged(t *testing.T) {
 	t.Parallel()
 	db, path := openFile(t)
-	queues, err := db.Throttles(t.Context())
+	limits, err := db.Limits(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if again, err := db.Throttles(t.Context()); err != nil || !bytes.Equal(again.Key("x"), queues.Key("x")) {
+	if again, err := db.Limits(t.Context()); err != nil || !bytes.Equal(again.Key("x"), limits.Key("x")) {
 		t.Errorf("another instance has other names: %v", err)
 	}
-	if bytes.Equal(queues.Key("a", "bc"), queues.Key("ab", "c")) {
+	if bytes.Equal(limits.Key("a", "bc"), limits.Key("ab", "c")) {
 		t.Error("two things have one name")
 	}
 	const name = "typed-into-the-wrong-field"
 	take := func(key []byte, window time.Duration) {
-		if _, err := queues.Take(t.Context(), Place{Key: key, Most: 1000, Window: window}); err != nil {
+		if _, err := limits.Take(t.Context(), nil, Limit{Key: key, Account: key, Max: 10_000, Window: window}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	take(queues.Key(name), time.Microsecond)
+	take(limits.Key(name), time.Microsecond)
 	for _, suffix := range []string{"", "-wal"} {
 		if text, err := os.ReadFile(path + suffix); err != nil || bytes.Contains(text, []byte(name)) {
 			t.Errorf("the file holds the name, or %v", err)
 		}
 	}
+	user := User{Profile: Profile{ID: uuid.New(), Username: "u"}}
+	if err := db.Users().Create(t.Context(), user); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.gorm.Create(&knownNetwork{Key: limits.Key("old"), UserID: user.ID, ExpiresAt: 1}).Error; err != nil {
+		t.Fatal(err)
+	}
 	for range 20 * purgeOneIn { // so that it is not purged once in a billion
-		take(queues.Key("another"), time.Hour)
-		var count int64
-		if err := db.gorm.Model(&throttle{}).Count(&count).Error; err != nil {
+		take(limits.Key("another"), time.Hour)
+		var rows, networks int64
+		if err := errors.Join(db.gorm.Model(&limit{}).Count(&rows).Error, db.gorm.Model(&knownNetwork{}).Count(&networks).Error); err != nil {
 			t.Fatal(err)
 		}
-		if count == 1 {
+		if rows == 1 && networks == 0 {
 			return
 		}
 	}
-	t.Error("the expired queue was never removed")
+	t.Error("what has expired was never removed")
 }

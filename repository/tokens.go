@@ -8,6 +8,7 @@ import (
 	"crypto/sha512"
 	"database/sql"
 	"encoding/hex"
+	"errors"
 	"slices"
 	"time"
 
@@ -35,6 +36,9 @@ type Token struct {
 	CreatedAt  time.Time
 	LastUsedAt time.Time  // give or take usedPrecision
 	ExpiresAt  *time.Time // where it has an end of its own, whatever the Lifetimes say
+	// PasswordStamp is the directory's opaque value for the password that was verified: it changes when the password
+	// does. It is nil for tokens of local accounts, and if the directory has no such value.
+	PasswordStamp *string
 }
 
 // NewToken makes a token for an account, and the key that the client is to carry: 40 hexadecimal digits, kept nowhere.
@@ -185,9 +189,9 @@ func (t *Tokens) SignIn(ctx context.Context, token Token, encoded string) error 
 	dead, limits := t.lifetimes.dead(now)
 	old := statement{"DELETE FROM tokens AS t WHERE t.user_id = ? AND " + dead, append([]any{token.UserID}, limits...)}
 	// The account is held until the token is there, so that who ends sign-ins finds it.
-	made := statement{`INSERT INTO tokens (id, user_id, digest, client, created_at, last_used_at, expires_at)
-		SELECT ?, users.id, ?, ?, ?, ?, ? FROM users WHERE users.id = ? AND users.is_active AND users.password = ?` + t.db.dialect.forShare + ` RETURNING id`,
-		[]any{token.ID, token.Digest, token.Client, now, now, token.ExpiresAt, token.UserID, encoded}}
+	made := statement{`INSERT INTO tokens (id, user_id, digest, client, created_at, last_used_at, expires_at, password_stamp)
+		SELECT ?, users.id, ?, ?, ?, ?, ?, ? FROM users WHERE users.id = ? AND users.is_active AND users.password = ?` + t.db.dialect.forShare + ` RETURNING id`,
+		[]any{token.ID, token.Digest, token.Client, now, now, token.ExpiresAt, token.PasswordStamp, token.UserID, encoded}}
 	return t.db.run(ctx, "sign in", func(ctx context.Context) error { return t.db.dialect.both(ctx, old, made) })
 }
 
@@ -272,5 +276,14 @@ func (t *Tokens) Delete(ctx context.Context, user, id uuid.UUID) error {
 func (t *Tokens) DeleteAll(ctx context.Context, user uuid.UUID) error {
 	return t.db.do(ctx, "delete tokens", func(db *gorm.DB) error {
 		return db.Where("user_id = ?", user).Delete(&Token{}).Error
+	})
+}
+
+// EndSessions removes every token of an account, and its known networks.
+func (t *Tokens) EndSessions(ctx context.Context, user uuid.UUID) error {
+	return t.db.do(ctx, "end sessions", func(db *gorm.DB) error {
+		return db.Transaction(func(tx *gorm.DB) error {
+			return errors.Join(tx.Where("user_id = ?", user).Delete(&Token{}).Error, forgetNetworks(tx, user))
+		})
 	})
 }

@@ -101,8 +101,8 @@ func (u *Users) one(ctx context.Context, what, statement string, values ...any) 
 	return user, err
 }
 
-// SetPassword changes an account's encoded password and removes its one-time code and its tokens but the one to keep, all
-// or nothing. It is ErrNotFound where there is no such account.
+// SetPassword changes an account's encoded password and removes its one-time code, its known networks and its tokens but
+// the one to keep, all or nothing. It is ErrNotFound where there is no such account.
 func (u *Users) SetPassword(ctx context.Context, id uuid.UUID, encoded string, keep uuid.UUID) error {
 	return u.setPassword(ctx, id, encoded, keep, "id = ?", id)
 }
@@ -121,6 +121,7 @@ func (u *Users) setPassword(ctx context.Context, id uuid.UUID, encoded string, k
 			return errors.Join(
 				tx.Where("user_id = ? AND id <> ?", id, keep).Delete(&Token{}).Error,
 				tx.Where("user_id = ?", id).Delete(&Code{}).Error,
+				forgetNetworks(tx, id),
 			)
 		})
 	})

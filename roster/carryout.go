@@ -155,6 +155,9 @@ func (i *importer) do(ctx context.Context, actions []action) (again []*student, 
 	if err := i.DB.Users().Revise(ctx, revisions); err != nil {
 		return nil, err
 	}
+	if err := i.clearLimits(ctx, actions); err != nil {
+		return nil, err
+	}
 	live, err := i.DB.Codes().Of(ctx, invited...)
 	if err != nil {
 		return nil, err
@@ -168,6 +171,31 @@ func (i *importer) do(ctx context.Context, actions []action) (again []*student, 
 		i.audit(a)
 	}
 	return again, nil
+}
+
+// clearLimits removes the rate limits of accounts that get a code or a password.
+func (i *importer) clearLimits(ctx context.Context, actions []action) error {
+	var names []string
+	for _, a := range actions {
+		if a.exists && a.Result == Changed && (a.code != nil || a.revision.Password != nil) {
+			user := a.wanted
+			user.ID = a.revision.ID
+			names = append(names, server.AccountNames(user)...)
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	limits, err := i.DB.Limits(ctx)
+	if err != nil {
+		return err
+	}
+	var keys [][]byte
+	for _, name := range names {
+		keys = append(keys, server.LimitAccount(limits, name))
+	}
+	_, err = limits.Clear(ctx, repository.LimitFilter{Accounts: keys})
+	return err
 }
 
 // audit tells what has happened to an account.

@@ -24,6 +24,7 @@ const (
 	EventActivated       Event = "activated"
 	EventDeactivated     Event = "deactivated"
 	EventDeleted         Event = "deleted"
+	EventLimitsCleared   Event = "limits cleared"
 )
 
 // requestEvents are those that requests can cause.
@@ -52,3 +53,8 @@ func (s *Server) audit(ctx context.Context, what Event, account uuid.UUID, more 
 
 // TokenAttr names the token that an event is about.
 func TokenAttr(id uuid.UUID) slog.Attr { return slog.String("token", id.String()) }
+
+// auditThrottled audits an attempt that a rate limit refused.
+func (s *Server) auditThrottled(ctx context.Context, limit string, account uuid.UUID) {
+	s.audit(ctx, EventThrottled, account, slog.String("limit", limit))
+}

@@ -18,11 +18,11 @@ func TestAudit(t *testing.T) {
 	log := &testserver.Log{}
 	s := testserver.Start(t, testdb.SQLite(t), func(c *server.Config) {
 		c.Log = slog.New(slog.NewJSONHandler(log, nil))
-		queues, err := c.DB.Throttles(t.Context())
+		queues, err := c.DB.Limits(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
-		c.Throttle, c.Throttles = server.Throttle{PerAccount: 5}, queues
+		c.Throttle, c.Limits = server.Throttle{Successes: 3}, queues
 	})
 	id, token := s.Register("richard")
 	own := "/api/v1/users/" + id + "/"

@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -71,24 +72,35 @@ func TestSetPasswordWithACode(t *testing.T) {
 	})
 }
 
-// Codes are guessed no faster than passwords, and in the same queues; and what was guessed wrongly does not use them up.
-func TestCodesAreThrottledAsLogins(t *testing.T) {
+// One-time codes are limited by address, never by account. A weak password is no failure and does not use up the code.
+func TestCodesAreLimitedByAddress(t *testing.T) {
 	t.Parallel()
 	testdb.Each(t, func(t *testing.T, address string) {
-		s := throttled(t, address, patient)
+		limits := patient
+		limits.PerAddress = 20
+		s := throttled(t, address, limits)
 		id, _ := s.Register("richard")
 		code := invite(t, s, id, time.Now().Add(time.Hour))
+		guess := func(from, username string) int {
+			return setPassword(s, from, username, repository.NewCode(), "staple-battery-7").Status
+		}
 		count := map[int]int{}
-		for range 1000 {
-			count[setPassword(s, "192.0.2.1", "richard", repository.NewCode(), "staple-battery-7").Status]++
+		for n := range 100 {
+			count[guess("192.0.2.1", []string{"richard", "nobody"}[n%2])]++
 		}
-		if count[400] != patient.Failures || count[429] != 1000-patient.Failures {
-			t.Errorf("got %v, want %d times 400 and the rest 429", count, patient.Failures)
+		if count[400] != limits.PerAddress || count[429] != 100-limits.PerAddress {
+			t.Errorf("got %v, want %d times 400 and the rest 429", count, limits.PerAddress)
 		}
-		wantThrottled(t, try(s, "192.0.2.1", "richard", testserver.Password), 3600)
-		wantThrottled(t, setPassword(s, "192.0.2.1", "richard", code, "staple-battery-7"), 3600)
-		want(t, setPassword(s, "192.0.2.2", "richard", code, "12345678"), 400, "") // is no failure
-		for range patient.Failures {
+		count = map[int]int{}
+		for n := range 100 { // each /56 of a /48 has few, but they are as many as one site has
+			count[guess(fmt.Sprintf("2001:db8:0:%x00::1", n), "richard")]++
+		}
+		if count[400] != 4*limits.PerAddress || count[429] != 100-4*limits.PerAddress {
+			t.Errorf("one /48: got %v, want %d times 400 and the rest 429", count, 4*limits.PerAddress)
+		}
+		want(t, try(s, "192.0.2.1", "richard", testserver.Password), 200, "") // another limit
+		want(t, setPassword(s, "192.0.2.2", "richard", code, "12345678"), 400, "")
+		for range limits.PerAddress {
 			want(t, setPassword(s, "192.0.2.2", "richard", code, "hendriks-1"), 400, "")
 		}
 		want(t, setPassword(s, "192.0.2.2", "richard", code, "staple-battery-7"), 204, "")

@@ -22,11 +22,19 @@ func (s *Server) ofDirectory(user repository.User) bool {
 }
 
 // verifyByDirectory returns the account of who has these credentials in the directory, and makes it where there is none, or
-// errBadCredentials. The directory's own words are for the operator.
-func (s *Server) verifyByDirectory(ctx context.Context, c *gen.Credentials) (repository.User, error) {
-	person, err := s.directory.Authenticate(ctx, c.Username, c.Password)
+// errBadCredentials, and their password stamp. The directory's own words are for the operator.
+func (s *Server) verifyByDirectory(
+	ctx context.Context, a *attempt, c *gen.Credentials,
+) (_ repository.User, stamp string, _ error) {
+	person, err := s.directory.Authenticate(ctx, c.Username, c.Password, func(ctx context.Context, id string) error {
+		networks, limits := s.entryLimits(ctx, c.Username, id) // the entry may have other names, with limits of their own
+		return s.admit(ctx, a, networks, limits)
+	})
 	if errors.Is(err, directory.ErrCredentials) {
-		return repository.User{}, errBadCredentials
+		return repository.User{}, "", errBadCredentials
+	}
+	if errors.Is(err, directory.ErrNotAdmitted) {
+		return repository.User{}, "", err
 	}
 	var wanted repository.User
 	if err == nil {
@@ -37,17 +45,17 @@ func (s *Server) verifyByDirectory(ctx context.Context, c *gen.Credentials) (rep
 	}
 	switch {
 	case errors.Is(err, directory.ErrUnusable):
-		return repository.User{}, errBadCredentials
+		return repository.User{}, "", errBadCredentials
 	case err != nil:
-		return repository.User{}, err
+		return repository.User{}, "", err
 	}
 	user, how, err := s.users.FromDirectory(ctx, wanted)
 	if errors.Is(err, repository.ErrUsernameTaken) { // by a local account, or that of somebody else in the directory
 		s.audit(ctx, EventNameTaken, s.holder(ctx, wanted.Username))
-		return repository.User{}, errBadCredentials
+		return repository.User{}, "", errBadCredentials
 	}
 	if err != nil {
-		return repository.User{}, err
+		return repository.User{}, "", err
 	}
 	switch how {
 	case repository.New:
@@ -58,7 +66,7 @@ func (s *Server) verifyByDirectory(ctx context.Context, c *gen.Credentials) (rep
 	if !user.IsActive {
 		err = errBadCredentials
 	}
-	return user, err
+	return user, person.PasswordStamp, err
 }
 
 // accountOf is the account of a person, as far as the contract allows what the directory says of them: a name or an address that it

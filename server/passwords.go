@@ -22,7 +22,7 @@ func (s *Server) ChangePassword(ctx context.Context, req gen.ChangePasswordReque
 	if user.DirectoryID != nil {
 		return nil, newDetail(http.StatusForbidden, s.passwordElsewhere)
 	}
-	err = s.attempt(ctx, user.Username, func() (uuid.UUID, error) { // it is as good for guessing as a login
+	err = s.attempt(ctx, user.Username, nil, s.changeLimits(ctx, user), func(*attempt) (uuid.UUID, error) {
 		err := s.changePassword(ctx, user, by.token, req.JSONBody)
 		if errors.Is(err, repository.ErrNotFound) {
 			err = errCurrentPassword
@@ -56,8 +56,9 @@ func (s *Server) changePassword(ctx context.Context, user repository.User, keep 
 // SetPassword needs a one-time code, and ends every sign-in of the account.
 func (s *Server) SetPassword(ctx context.Context, req gen.SetPasswordRequestObject) (gen.SetPasswordResponseObject, error) {
 	var account uuid.UUID
-	err := s.attempt(ctx, req.JSONBody.Username, func() (_ uuid.UUID, err error) {
-		account, err = s.setPassword(ctx, req.JSONBody)
+	networks, limits := s.codeLimits(ctx, req.JSONBody.Username)
+	err := s.attempt(ctx, req.JSONBody.Username, networks, limits, func(a *attempt) (_ uuid.UUID, err error) {
+		account, err = s.setPassword(ctx, a, req.JSONBody)
 		if errors.Is(err, repository.ErrNotFound) {
 			err = errBadCode
 		}
@@ -72,7 +73,7 @@ func (s *Server) SetPassword(ctx context.Context, req gen.SetPasswordRequestObje
 
 // setPassword is repository.ErrNotFound where no active account has the name and the code. The account is returned also
 // where the code is not its own.
-func (s *Server) setPassword(ctx context.Context, setting *gen.PasswordSetting) (account uuid.UUID, err error) {
+func (s *Server) setPassword(ctx context.Context, a *attempt, setting *gen.PasswordSetting) (account uuid.UUID, err error) {
 	user, err := s.users.ByUsername(ctx, setting.Username)
 	if err != nil {
 		return uuid.Nil, err
@@ -92,5 +93,8 @@ func (s *Server) setPassword(ctx context.Context, setting *gen.PasswordSetting) 
 	if err != nil {
 		return user.ID, err
 	}
-	return user.ID, s.codes.Redeem(ctx, user.ID, setting.Code, encoded)
+	if err := s.codes.Redeem(ctx, user.ID, setting.Code, encoded); err != nil {
+		return user.ID, err
+	}
+	return user.ID, s.remember(ctx, a, user.ID, encoded)
 }

@@ -2,6 +2,7 @@
 package server
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -28,12 +29,13 @@ type Config struct {
 	// RefuseAfter is how long after its arrival a login is refused, whatever the reason, so that the time tells nothing:
 	// longer than any stored password takes to verify. 0 is at once.
 	RefuseAfter     time.Duration
-	Throttle        Throttle              // none by default
-	Throttles       *repository.Throttles // needed where there is a Throttle
-	Trusted         []netip.Prefix        // the proxies whose X-Forwarded-For is believed
-	Closed          string                // why nobody can register, and where accounts come from; empty while registration is open
-	OwnProfilesOnly bool                  // another's profile is 404
-	Directory       *directory.Directory  // knows the passwords of those who have no local account; none by default
+	Throttle        Throttle             // none by default
+	Limits          *repository.Limits   // needed if there is a Throttle
+	AdmissionWait   time.Duration        // how long an attempt waits for others in progress to end, 5 seconds by default
+	Trusted         []netip.Prefix       // the proxies whose X-Forwarded-For is believed
+	Closed          string               // why nobody can register, and where accounts come from; empty while registration is open
+	OwnProfilesOnly bool                 // another's profile is 404
+	Directory       *directory.Directory // knows the passwords of those who have no local account; none by default
 	// PasswordElsewhere is said to those who want to change the password that the directory knows: where to do that.
 	PasswordElsewhere string
 	Origins           []string // of the pages whose scripts may call, as in https://example.org, or * for all; none by default
@@ -61,7 +63,8 @@ type Server struct {
 
 	refuseAfter       time.Duration
 	throttle          Throttle
-	throttles         *repository.Throttles
+	limits            *repository.Limits
+	admissionWait     time.Duration
 	trusted           []netip.Prefix
 	closed            string
 	ownProfilesOnly   bool
@@ -84,7 +87,7 @@ func New(c Config) (http.Handler, error) {
 	}
 	s := &Server{
 		db: c.DB, users: c.DB.Users(), tokens: c.DB.Tokens(c.Tokens), codes: c.DB.Codes(), hasher: c.Hasher, policy: c.Policy, log: c.Log,
-		refuseAfter: c.RefuseAfter, throttle: c.Throttle, throttles: c.Throttles, trusted: c.Trusted,
+		refuseAfter: c.RefuseAfter, throttle: c.Throttle, limits: c.Limits, admissionWait: cmp.Or(c.AdmissionWait, defaultAdmissionWait), trusted: c.Trusted,
 		closed: c.Closed, ownProfilesOnly: c.OwnProfilesOnly, directory: c.Directory, passwordElsewhere: c.PasswordElsewhere,
 		rules:   rulesOf(api, c.Policy),
 		metrics: newMetrics(c.Metrics, c), operationIDs: operationIDs(api), allow: map[string]string{},

@@ -4,11 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
 	"net/http"
 	"net/netip"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -18,24 +17,56 @@ import (
 	"github.com/rollbook/rollbook/repository"
 )
 
-// Throttle limits attempts, over all instances together. A 0 turns a limit off.
+// Throttle configures the rate limits, over all instances together. A 0 turns a limit off. The network of an attempt is
+// an IPv4 address or an IPv6 /56. A network is known to an account that signed in from there within 30 days.
 type Throttle struct {
-	// Failures is how many logins in a row may fail for one account from one address before each further one has to
-	// wait: Backoff, then twice as long each time, BackoffMax at most. A login that succeeds forgets them.
+	// Failures is how many attempts in a row may fail for one account from one network before each further one has to
+	// wait: Backoff, then twice as long each time, BackoffMax at most. A success forgets them.
 	Failures            int
 	Backoff, BackoffMax time.Duration
-	// PerAccount is how many logins one account may have in an hour, from all addresses together.
+	// PerAccount is how many logins of an account may fail in an hour, from all unknown networks together.
 	PerAccount int
-	// PerAddress is how many logins one address may have in ten minutes, to all accounts together.
+	// Successes is how many logins and password changes of an account may succeed in an hour.
+	Successes int
+	// PerAddress is how many logins from one network may fail in ten minutes, for all accounts to which it is unknown;
+	// the same goes for one-time codes, whatever the account.
 	PerAddress int
-	// Registrations is how many registrations one address may have in an hour.
+	// Registrations is how many registrations one network may have in an hour.
 	Registrations int
+	// DirectoryFailures is how many logins may fail in a row for one entry of the directory, each within ten minutes of
+	// the one before. Unknown networks have five eighths of them.
+	DirectoryFailures int
+	// Exempt are the addresses that the limits per address and per /48 do not apply to.
+	Exempt []netip.Prefix
 }
 
 const (
 	accountWindow      = time.Hour
 	addressWindow      = 10 * time.Minute
 	registrationWindow = time.Hour
+	directoryWindow    = 10 * time.Minute
+
+	// siteFactor is how many times the limit of a network a /48 has.
+	siteFactor = 4
+	// siteShare is the part of PerAccount that one /48 may use.
+	siteShare = 5
+)
+
+// The names of the limits, for operators.
+const (
+	limitPair             = "account and network"
+	limitAccount          = "account"
+	limitAccountSite      = "account and site"
+	limitSuccesses        = "successes"
+	limitDirectory        = "directory"
+	limitDirectoryUnknown = "directory, unknown networks"
+	limitAddress          = "address"
+	limitSite             = "site"
+	limitCodeAddress      = "code, address"
+	limitCodeSite         = "code, site"
+	limitChange           = "password change"
+	limitRegistration     = "registration, address"
+	limitRegistrationSite = "registration, site"
 )
 
 // throttled says that an attempt came too early, by that much.
@@ -48,26 +79,42 @@ func throttled(wait time.Duration) detailError {
 	return detailError{http.StatusTooManyRequests, text, seconds}
 }
 
-// attempt lets somebody try a secret of an account, once there is a place for it. What try does is refused where it is
-// errBadCredentials, errCurrentPassword or errBadCode: not before refuseAfter, whatever it found, so that the time tells
-// nothing. try also returns the account, for the audit.
-func (s *Server) attempt(ctx context.Context, username string, try func() (account uuid.UUID, err error)) error {
-	began := time.Now() // the body has arrived: who sends it late does not shorten the wait
-	places, err := s.admitLogin(ctx, username)
-	if err != nil {
+// attempt is a try of an account's secret.
+type attempt struct {
+	username  string // for the audit alone
+	admission repository.Admission
+}
+
+// attempt lets somebody try a secret once the limits admit it. If try returns errBadCredentials, errCurrentPassword or
+// errBadCode, the answer is not sent before refuseAfter, so that its time reveals nothing. try also returns the account,
+// for the audit.
+func (s *Server) attempt(
+	ctx context.Context, username string, networks [][]byte, limits []repository.Limit,
+	try func(*attempt) (account uuid.UUID, err error),
+) error {
+	began := time.Now() // the body has arrived: a client that sends it late does not shorten the wait
+	a := &attempt{username: username}
+	if err := s.admit(ctx, a, networks, limits); err != nil {
 		return err
 	}
-	account, err := try()
+	account, err := try(a)
 	_, weak := errors.AsType[fieldErrors](err)
 	switch {
 	case err == nil, weak: // the secret was the right one
-		return errors.Join(err, s.succeeded(ctx, places))
+		return errors.Join(err, s.settle(ctx, a, repository.Succeeded))
 	case errors.Is(err, errBadCredentials), errors.Is(err, errCurrentPassword), errors.Is(err, errBadCode):
 		s.audit(ctx, EventRefused, account)
+		s.settleRefused(ctx, a, repository.Failed)
 		wait(ctx, began.Add(s.refuseAfter))
 		return err
 	}
-	return errors.Join(err, s.unanswered(ctx, places, err))
+	outcome := repository.Failed // a client that hangs up does not get its place back
+	busy := errors.Is(err, password.ErrBusy) || errors.Is(err, repository.ErrUnavailable) || errors.Is(err, directory.ErrUnavailable)
+	if busy && ctx.Err() == nil {
+		outcome = repository.Unanswered
+	}
+	s.settleRefused(ctx, a, outcome)
+	return err
 }
 
 // wait returns at a time, or when the context ends.
@@ -80,138 +127,73 @@ func wait(ctx context.Context, until time.Time) {
 	}
 }
 
-// admitLogin takes a place for one try of an account's password, before anything is looked at. The keys are those of the
-// queues, first the one to forget when it succeeds. Unknown accounts are no exception.
-func (s *Server) admitLogin(ctx context.Context, username string) (keys [][]byte, err error) {
-	if s.throttle.Failures == 0 && s.throttle.PerAccount == 0 && s.throttle.PerAddress == 0 {
-		return nil, nil // there are no queues
-	}
-	network := networkOf(callerOf(ctx).address)
-	account, err := s.throttledAs(ctx, username)
-	if err != nil {
-		return nil, err
-	}
-	places := []repository.Place{
-		{
-			Key:  s.throttles.Key("login", account, network),
-			Most: s.throttle.Failures, Backoff: s.throttle.Backoff, BackoffMax: s.throttle.BackoffMax,
-		},
-		{Key: s.throttles.Key("account", account), Most: s.throttle.PerAccount, Window: accountWindow},
-		{Key: s.throttles.Key("address", network), Most: s.throttle.PerAddress, Window: addressWindow},
-	}
-	for _, place := range places {
-		keys = append(keys, place.Key)
-	}
-	wait, err := s.take(ctx, places...)
-	if err != nil || wait == 0 {
-		return keys, err
-	}
-	user, err := s.users.ByUsername(ctx, username) // for the line alone: the answer does not depend on it
-	if err != nil && !errors.Is(err, repository.ErrNotFound) {
-		return nil, err
-	}
-	s.audit(ctx, EventThrottled, user.ID)
-	return nil, throttled(wait)
-}
+// Attempts that only others in progress keep out ask again after these pauses.
+const (
+	firstRetry = 50 * time.Millisecond
+	maxRetry   = 800 * time.Millisecond
 
-// throttledAs is what tries of an account's password count for: its username; where the directory knows the password, all the spellings
-// that the directory does not tell apart, but no local account that is called so.
-func (s *Server) throttledAs(ctx context.Context, username string) (string, error) {
-	if s.directory == nil {
-		return username, nil
-	}
-	user, err := s.users.ByUsername(ctx, username)
-	if err != nil && !errors.Is(err, repository.ErrNotFound) {
-		return "", err
-	}
-	if s.ofDirectory(user) {
-		return "in the directory: " + directory.Fold(username), nil // no username has blanks
-	}
-	return username, nil
-}
+	defaultAdmissionWait = 5 * time.Second
+)
 
-// admitRegistration takes a place for one registration.
-func (s *Server) admitRegistration(ctx context.Context) error {
-	if s.throttle.Registrations == 0 {
+// admit takes places for an attempt, before anything is looked at. An unknown account has the same limits as any other.
+func (s *Server) admit(ctx context.Context, a *attempt, networks [][]byte, limits []repository.Limit) error {
+	if s.limits == nil {
 		return nil
 	}
-	wait, err := s.take(ctx, repository.Place{
-		Key:  s.throttles.Key("registration", networkOf(callerOf(ctx).address)),
-		Most: s.throttle.Registrations, Window: registrationWindow,
-	})
-	if err != nil || wait == 0 {
-		return err
+	deadline := time.Now().Add(s.admissionWait)
+	for retry := firstRetry; ; retry = min(2*retry, maxRetry) {
+		admission, err := s.limits.Take(ctx, networks, limits...)
+		switch {
+		case err != nil:
+			return err
+		case !admission.Refused():
+			a.admission = a.admission.And(admission)
+			return nil
+		case !admission.InProgress:
+			return s.refuse(ctx, a, admission)
+		case time.Now().After(deadline):
+			return fmt.Errorf("attempts in progress: %w", password.ErrBusy)
+		}
+		wait(ctx, time.Now().Add(retry))
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 	}
-	s.audit(ctx, EventThrottled, uuid.Nil)
-	return throttled(wait)
 }
 
-// take takes the places that are limited, or returns how long to wait for them.
-func (s *Server) take(ctx context.Context, places ...repository.Place) (wait time.Duration, err error) {
-	unlimited := func(p repository.Place) bool { return p.Most == 0 }
-	return s.throttles.Take(ctx, slices.DeleteFunc(places, unlimited)...)
+// refuse audits an attempt that a limit refused, and returns its answer.
+func (s *Server) refuse(ctx context.Context, a *attempt, admission repository.Admission) error {
+	var account uuid.UUID
+	if a.username != "" { // for the line alone: the answer does not depend on it
+		user, err := s.users.ByUsername(ctx, a.username)
+		if err != nil && !errors.Is(err, repository.ErrNotFound) {
+			return err
+		}
+		account = user.ID
+	}
+	s.auditThrottled(ctx, admission.Limit, account)
+	return throttled(admission.Wait)
 }
 
-// succeeded forgets the failures of a pair of account and address.
-func (s *Server) succeeded(ctx context.Context, keys [][]byte) error {
-	if len(keys) == 0 || s.throttle.Failures == 0 {
+// settle records how an attempt ended.
+func (s *Server) settle(ctx context.Context, a *attempt, o repository.Outcome) error {
+	if s.limits == nil {
 		return nil
 	}
-	return s.throttles.Forget(ctx, keys[0])
+	return s.limits.Settle(context.WithoutCancel(ctx), a.admission, o)
 }
 
-// unanswered gives the places of a try back that nobody could look at: the server was busy, or the database or the directory away. Who
-// hung up keeps them.
-func (s *Server) unanswered(ctx context.Context, keys [][]byte, why error) error {
-	busy := errors.Is(why, password.ErrBusy) || errors.Is(why, repository.ErrUnavailable) || errors.Is(why, directory.ErrUnavailable)
-	if busy && len(keys) > 0 && ctx.Err() == nil {
-		return s.throttles.GiveBack(ctx, keys...)
+// settleRefused is settle for an attempt whose own error is the answer.
+func (s *Server) settleRefused(ctx context.Context, a *attempt, o repository.Outcome) {
+	if err := s.settle(ctx, a, o); err != nil {
+		s.log.LogAttrs(ctx, slog.LevelWarn, "rate limit not settled", slog.Any("error", err))
 	}
-	return nil
 }
 
-// clientAddress returns whom a request came from: the last address of X-Forwarded-For, read from the right, that is not
-// one of a trusted proxy; without trusted proxies, the one that is connected. It is the zero address where that has none.
-func clientAddress(r *http.Request, trusted []netip.Prefix) netip.Addr {
-	address := peerOf(r)
-	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
-	for i := len(hops) - 1; i >= 0 && isTrusted(address, trusted); i-- {
-		hop, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
-		if err != nil {
-			break // what a trusted proxy did not write says nothing
-		}
-		address = hop.Unmap().WithZone("")
+// remember makes the network of an attempt known to the account that it signed in to, unless its password has changed.
+func (s *Server) remember(ctx context.Context, a *attempt, user uuid.UUID, encoded string) error {
+	if s.limits == nil {
+		return nil
 	}
-	return address
-}
-
-// peerOf is the address that is connected, and the zero address where that has none.
-func peerOf(r *http.Request) netip.Addr {
-	peer, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
-		return netip.Addr{} // no network that has addresses
-	}
-	return peer.Addr().Unmap()
-}
-
-// fromProxy tells whether it is a trusted proxy that sends a request.
-func fromProxy(r *http.Request, trusted []netip.Prefix) bool { return isTrusted(peerOf(r), trusted) }
-
-// networkOf is what attempts from an address count for: the address, and in IPv6 the /56 that a household is commonly
-// given (RFC 6177), since whoever has one may use all its addresses.
-func networkOf(address netip.Addr) string {
-	const household = 56
-	if prefix, err := address.Prefix(household); err == nil && address.Is6() {
-		return prefix.String()
-	}
-	return address.String()
-}
-
-func isTrusted(address netip.Addr, trusted []netip.Prefix) bool {
-	for _, prefix := range trusted {
-		if prefix.Contains(address) {
-			return true
-		}
-	}
-	return false
+	return s.limits.Remember(ctx, a.admission, user, encoded)
 }

@@ -16,10 +16,14 @@ import (
 // the same and takes the same time.
 func (s *Server) LogIn(ctx context.Context, req gen.LogInRequestObject) (gen.LogInResponseObject, error) {
 	var user repository.User
-	var key string
-	err := s.attempt(ctx, req.JSONBody.Username, func() (_ uuid.UUID, err error) {
-		if user, err = s.verify(ctx, req.JSONBody); err == nil {
-			key, err = s.signIn(ctx, user)
+	var key, stamp string
+	networks, limits := s.loginLimits(ctx, req.JSONBody.Username)
+	err := s.attempt(ctx, req.JSONBody.Username, networks, limits, func(a *attempt) (_ uuid.UUID, err error) {
+		if user, stamp, err = s.verify(ctx, a, req.JSONBody); err == nil {
+			key, err = s.signIn(ctx, user, stamp)
+		}
+		if err == nil {
+			err = s.remember(ctx, a, user.ID, user.Password)
 		}
 		return user.ID, err
 	})
@@ -30,14 +34,15 @@ func (s *Server) LogIn(ctx context.Context, req gen.LogInRequestObject) (gen.Log
 	return gen.LogIn200JSONResponse{Token: key}, nil
 }
 
-// verify returns the account whose credentials these are, or errBadCredentials. Local accounts do not depend on the directory.
-func (s *Server) verify(ctx context.Context, c *gen.Credentials) (repository.User, error) {
+// verify returns the account whose credentials these are, or errBadCredentials, and the directory's password stamp, if
+// it has one. Local accounts do not depend on the directory.
+func (s *Server) verify(ctx context.Context, a *attempt, c *gen.Credentials) (_ repository.User, stamp string, _ error) {
 	user, err := s.users.ByUsername(ctx, c.Username)
 	if err != nil && !errors.Is(err, repository.ErrNotFound) {
-		return repository.User{}, err
+		return repository.User{}, "", err
 	}
 	if s.ofDirectory(user) {
-		return s.verifyByDirectory(ctx, c)
+		return s.verifyByDirectory(ctx, a, c)
 	}
 	ok, err := s.hasher.Verify(ctx, user.Password, c.Password)
 	if errors.Is(err, password.ErrMalformed) { // nobody has the password then; it must look like any wrong one
@@ -47,13 +52,16 @@ func (s *Server) verify(ctx context.Context, c *gen.Credentials) (repository.Use
 	if err == nil && (!ok || !user.IsActive || user.DirectoryID != nil) { // a directory that is not asked any more knows the password
 		err = errBadCredentials
 	}
-	return user, err
+	return user, "", err
 }
 
-// signIn makes a token for an account whose password was verified. It is errBadCredentials where the account has
-// another password meanwhile, or is no longer active.
-func (s *Server) signIn(ctx context.Context, user repository.User) (key string, err error) {
+// signIn makes a token for an account whose password was verified, with the directory's password stamp, if there is
+// one. It is errBadCredentials where the account has another password meanwhile, or is no longer active.
+func (s *Server) signIn(ctx context.Context, user repository.User, stamp string) (key string, err error) {
 	token, key := repository.NewToken(user.ID, callerOf(ctx).client)
+	if stamp != "" {
+		token.PasswordStamp = &stamp
+	}
 	err = s.tokens.SignIn(ctx, token, user.Password)
 	if errors.Is(err, repository.ErrNotFound) {
 		return "", errBadCredentials

@@ -15,10 +15,12 @@ import (
 
 // RegisterUser stores an account with its first token.
 func (s *Server) RegisterUser(ctx context.Context, req gen.RegisterUserRequestObject) (gen.RegisterUserResponseObject, error) {
-	if err := s.admitRegistration(ctx); err != nil {
+	r := req.JSONBody
+	var a attempt
+	networks, limits := s.registrationLimits(ctx, r.Username)
+	if err := s.admit(ctx, &a, networks, limits); err != nil {
 		return nil, err
 	}
-	r := req.JSONBody
 	user := NewUser(r.Username, orEmpty(r.FirstName), orEmpty(r.LastName), orEmpty(r.Email))
 	var err error
 	if user.Password, err = s.hasher.Encode(ctx, r.Password); err != nil {
@@ -29,6 +31,9 @@ func (s *Server) RegisterUser(ctx context.Context, req gen.RegisterUserRequestOb
 		return nil, err
 	}
 	s.audit(ctx, EventRegistered, user.ID)
+	if err := s.remember(ctx, &a, user.ID, user.Password); err != nil {
+		return nil, err
+	}
 	return gen.RegisterUser201JSONResponse{
 		Id: user.ID, Username: user.Username, FirstName: user.FirstName, LastName: user.LastName, Email: user.Email,
 		AuthToken: key,

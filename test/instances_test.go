@@ -39,11 +39,11 @@ func instances(t *testing.T, address string) []*testserver.Server {
 	var servers []*testserver.Server
 	for range 2 {
 		servers = append(servers, testserver.Start(t, address, func(c *server.Config) {
-			queues, err := c.DB.Throttles(t.Context())
+			queues, err := c.DB.Limits(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}
-			c.Throttles, c.Trusted = queues, []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+			c.Limits, c.Trusted = queues, []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 			c.Throttle = server.Throttle{Failures: 5, Backoff: time.Minute, BackoffMax: time.Hour, PerAccount: 1000, PerAddress: 100_000, Registrations: 100_000}
 		}))
 	}

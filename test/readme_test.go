@@ -27,8 +27,9 @@ func TestDirectoryWorksAsPasted(t *testing.T) {
 	t.Parallel()
 	need.Program(t, "slapd", "/usr/sbin/slapd")
 	need.Program(t, "ldapadd")
+	need.Program(t, "ldappasswd")
 	need.Program(t, "openssl")
 	address := pasted.FreeAddress(t)
-	pasted.Run(t, "../docs/directory.md", 3, t.TempDir(), []string{defaultAddress, "http://" + address, "127.0.0.1:3890", pasted.FreeAddress(t)},
+	pasted.Run(t, "../docs/directory.md", 4, t.TempDir(), []string{defaultAddress, "http://" + address, "127.0.0.1:3890", pasted.FreeAddress(t)},
 		"ADDR="+address, pasted.Program(t, "../cmd/rollbook"))
 }

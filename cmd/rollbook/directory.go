@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"text/tabwriter"
 	"time"
@@ -32,6 +33,7 @@ type ldap struct {
 	Username     string        `name:"ldap-username-attribute" env:"LDAP_USERNAME_ATTRIBUTE" placeholder:"NAME" help:"That of the username. Default: uid or sAMAccountName."`
 	FirstName    string        `name:"ldap-first-name-attribute" env:"LDAP_FIRST_NAME_ATTRIBUTE" placeholder:"NAME" default:"givenName" help:"That of the given name. Default: ${default}."`
 	LastName     string        `name:"ldap-last-name-attribute" env:"LDAP_LAST_NAME_ATTRIBUTE" placeholder:"NAME" default:"sn" help:"That of the family name. Default: ${default}."`
+	Changed      string        `name:"ldap-password-changed-attribute" env:"LDAP_PASSWORD_CHANGED_ATTRIBUTE" placeholder:"NAME" help:"The attribute that gets another value when the password changes. Sessions that began with another value end. Default: pwdChangedTime or pwdLastSet."`
 	Email        string        `name:"ldap-email-attribute" env:"LDAP_EMAIL_ATTRIBUTE" placeholder:"NAME" default:"mail" help:"That of the email address. Default: ${default}."`
 	Timeout      time.Duration `name:"ldap-timeout" env:"LDAP_TIMEOUT" placeholder:"DURATION" default:"5s" help:"How long the directory may take for a login before it is answered 503. Default: ${default}."`
 	Connections  int           `name:"ldap-connections" env:"LDAP_CONNECTIONS" placeholder:"N" default:"16" help:"How many connections logins have to the directory at most. Default: ${default}."`
@@ -63,6 +65,7 @@ func (l ldap) directory() (*directory.Directory, error) {
 		Filter: cmp.Or(l.Filter, filter),
 		Attributes: directory.Attributes{
 			ID: cmp.Or(l.ID, names.ID), Username: cmp.Or(l.Username, names.Username), FirstName: l.FirstName, LastName: l.LastName, Email: l.Email,
+			PasswordChanged: cmp.Or(l.Changed, names.PasswordChanged),
 		},
 		Timeout: l.Timeout, Connections: l.Connections,
 	})
@@ -73,16 +76,22 @@ func (l ldap) directory() (*directory.Directory, error) {
 }
 
 type directoryCmd struct {
-	Sync directorySync `cmd:"" help:"Deactivate the accounts of those who are not in the directory any more."`
+	Sync directorySync `cmd:"" help:"Deactivate accounts whose owners left the directory, and end sessions that began before the password changed there."`
 }
 
 type directorySync struct {
 	database
 	LDAP   ldap `embed:""`
-	DryRun bool `help:"Show whose accounts would be deactivated, and do nothing."`
+	DryRun bool `help:"Show whose accounts would be deactivated and whose sessions would end, and do nothing."`
 }
 
-// Run looks for leavers once.
+// reasons are why accounts are shown.
+var reasons = map[server.Event]string{
+	server.EventDeactivated:  "left the directory",
+	server.EventTokenRevoked: "changed password",
+}
+
+// Run looks for leavers and changed passwords once.
 func (c directorySync) Run(ctx context.Context, o output) error {
 	d, err := c.LDAP.directory()
 	if err != nil {
@@ -95,25 +104,28 @@ func (c directorySync) Run(ctx context.Context, o output) error {
 		shown := tabwriter.NewWriter(o.out, 0, 0, 2, ' ', 0)
 		counts, err := leavers.Sync(ctx, leavers.Options{
 			DB: db, Directory: d, Most: c.LDAP.Most / 100, DryRun: c.DryRun,
-			Show: func(user repository.User) error {
-				_, err := fmt.Fprintf(shown, "%s\t%s\n", user.ID, printable(user.Username))
+			Show: func(event server.Event, user repository.User) error {
+				_, err := fmt.Fprintf(shown, "%s\t%s\t%s\n", user.ID, printable(user.Username), reasons[event])
 				return err
 			},
-			Audit: func(event server.Event, id uuid.UUID) { o.audit(ctx, event, id) },
+			Audit: func(event server.Event, id uuid.UUID, more ...slog.Attr) { o.audit(ctx, event, id, more...) },
 		})
 		if err := errors.Join(shown.Flush(), err); err != nil {
 			return err
 		}
-		did := "deactivated"
+		counts.Warn(ctx, o.log)
+		deactivated, ended := "deactivated", "sessions ended after a password change"
 		if c.DryRun {
-			did = "to deactivate"
+			deactivated, ended = "to deactivate", "sessions to end after a password change"
 		}
-		_, err = fmt.Fprintf(o.out, "%s: %d of %d accounts of the directory\n", did, counts.Left, counts.Active)
+		_, err = fmt.Fprintf(o.out, "%s: %d of %d accounts of the directory\n%s: %d of %d accounts\n",
+			deactivated, counts.Left, counts.Active, ended, counts.Changed, counts.Active)
 		return err
 	})
 }
 
-// lookForLeavers does so from time to time, where that is set, until the function is called that it returns, which waits for its end.
+// lookForLeavers does so at intervals, unless that is turned off. The function that it returns ends it, and waits for
+// the end.
 func (s serve) lookForLeavers(ctx context.Context, db *repository.DB, d *directory.Directory, o output) (end func()) {
 	if d == nil || s.Directory.SyncInterval == 0 {
 		return func() {}
@@ -123,8 +135,10 @@ func (s serve) lookForLeavers(ctx context.Context, db *repository.DB, d *directo
 	looking.Go(func() {
 		leavers.Run(ctx, s.Directory.SyncInterval, leavers.Options{
 			DB: db, Directory: d, Most: s.LDAP.Most / 100,
-			Show:  func(repository.User) error { return nil },
-			Audit: func(event server.Event, id uuid.UUID) { server.Audit(ctx, o.log, event, id, "directory sync") },
+			Show: func(server.Event, repository.User) error { return nil },
+			Audit: func(event server.Event, id uuid.UUID, more ...slog.Attr) {
+				server.Audit(ctx, o.log, event, id, "directory sync", more...)
+			},
 		}, o.log)
 	})
 	return func() { cancel(); looking.Wait() }

@@ -75,29 +75,73 @@ func TestServeWithDirectory(t *testing.T) {
 	}
 }
 
+// The sync is on unless it is turned off. It runs as soon as the server starts, or an hour after the last one.
+func TestSyncIsOnByDefault(t *testing.T) {
+	t.Parallel()
+	testdb.Each(t, func(t *testing.T, address string) {
+		d := testldap.Start(t)
+		d.Add(t, testserver.Password, "anna", "bela")
+		off := start(t, address, append(ldapEnv(d), "LDAP_SYNC_INTERVAL=0")...)
+		tokens := map[string]string{}
+		for _, name := range []string{"anna", "bela"} {
+			_, members := off.send(t, "POST", "/api-token-auth/", "", `{"username":"`+name+`","password":"`+testserver.Password+`"}`)
+			tokens[name], _ = members["token"].(string)
+		}
+		d.ChangePassword(t, "anna", "Another-Horse-9")
+		off.stop(t)
+		if strings.Contains(off.Log.String(), `msg="directory sync"`) {
+			t.Errorf("it is not off: %s", off.Log)
+		}
+		p := start(t, address, ldapEnv(d)...)
+		for until := time.Now().Add(time.Minute); !strings.Contains(p.Log.String(), `msg="directory sync"`); time.Sleep(50 * time.Millisecond) {
+			if time.Now().After(until) {
+				t.Fatalf("no sync: %s", p.Log)
+			}
+		}
+		for name, want := range map[string]int{"anna": http.StatusUnauthorized, "bela": http.StatusOK} {
+			if status, _ := p.send(t, "GET", "/api/v1/users/me/", tokens[name], ""); status != want {
+				t.Errorf("%s: %d, want %d", name, status, want)
+			}
+		}
+		for _, want := range []string{`event="token revoked"`, `address="directory sync"`, "token=", "active=2 left=0 password_changed=1"} {
+			if !strings.Contains(p.Log.String(), want) {
+				t.Errorf("the log has no %s: %s", want, p.Log)
+			}
+		}
+		if strings.Contains(p.Log.String(), d.PasswordChanged(t, "anna")) {
+			t.Error("the log has the value of the attribute")
+		}
+		p.stop(t)
+	})
+}
+
 // Leavers that are shown, refused and deactivated from the command line.
 func TestDirectorySync(t *testing.T) {
 	t.Parallel()
 	d := testldap.Start(t)
 	d.Add(t, testserver.Password, "anna", "bela")
 	address := testdb.SQLite(t)
-	p := start(t, address, ldapEnv(d)...)
+	p := start(t, address, append(ldapEnv(d), "LDAP_SYNC_INTERVAL=0")...) // it would be busy at first
 	for _, name := range []string{"anna", "bela"} {
 		if status, said := p.send(t, "POST", "/api-token-auth/", "", `{"username":"`+name+`","password":"`+testserver.Password+`"}`); status != http.StatusOK {
 			t.Fatalf("%d %v", status, said)
 		}
 	}
 	d.Remove(t, "bela")
+	d.ChangePassword(t, "anna", "Another-Horse-9")
+	const none = "sessions ended after a password change: 0 of "
 	env := append(ldapEnv(d), "DATABASE_URL="+address)
 	for _, test := range []struct {
 		args      []string
 		out, said string
 		code      int
 	}{
-		{[]string{"--dry-run", "--ldap-deactivate-at-most=50"}, "to deactivate: 1 of 2 accounts of the directory\n", "", 0},
-		{nil, "  bela\n", "more than 10 % of them", 1},
-		{[]string{"--ldap-deactivate-at-most=50"}, "deactivated: 1 of 2 accounts of the directory\n", "event=deactivated", 0},
-		{[]string{"--ldap-deactivate-at-most=50"}, "deactivated: 0 of 1 accounts of the directory\n", "", 0},
+		{[]string{"--dry-run", "--ldap-deactivate-at-most=50"}, "to deactivate: 1 of 2 accounts of the directory\nsessions to end after a password change: 1 of 2 accounts\n", "", 0},
+		{[]string{"--ldap-password-changed-attribute=carLicense", "--ldap-deactivate-at-most=0"}, "  bela  left the directory\n", "more than 0 %", 1},
+		{nil, "  bela  left the directory\n", "more than 10 % of them", 1},
+		{[]string{"--ldap-deactivate-at-most=50"}, "deactivated: 1 of 2 accounts of the directory\n" + none + "2 accounts\n", "event=deactivated", 0},
+		{[]string{"--ldap-deactivate-at-most=50"}, "deactivated: 0 of 1 accounts of the directory\n" + none + "1 accounts\n", "", 0},
+		{[]string{"--ldap-password-changed-attribute=carLicense"}, none + "1 accounts\n", "LDAP_PASSWORD_CHANGED_ATTRIBUTE", 0},
 		{[]string{"--ldap-url="}, "", "--ldap-url must say where the directory is", 1},
 		{[]string{"--ldap-url=ldap://127.0.0.1:1"}, "", "directory unavailable", 1},
 	} {

@@ -52,6 +52,9 @@ func (c userInvite) Run(ctx context.Context, o output) error {
 		if err := db.Codes().Put(ctx, repository.CodeFor(user.ID, plain, expires)); err != nil {
 			return err
 		}
+		if err := clearLimits(ctx, db, user); err != nil {
+			return err
+		}
 		o.audit(ctx, server.EventInvited, user.ID)
 		codes := []shownCode{{user.Username, plain, expires}}
 		return printRows(o.out, c.formatted, []string{"USERNAME", "CODE", "EXPIRES"}, codes, func(s shownCode) []string {

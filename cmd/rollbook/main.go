@@ -83,6 +83,7 @@ type cli struct {
 	Migrate   migrate      `cmd:"" help:"Bring the database to the version that this release needs, and end."`
 	User      userCmd      `cmd:"" help:"Look after accounts, also while the server runs."`
 	Token     tokenCmd     `cmd:"" help:"Look after the tokens of accounts, also while the server runs."`
+	Throttle  throttleCmd  `cmd:"" help:"Look at the rate limits on guessing, and clear them, also while the server runs."`
 	Roster    rosterCmd    `cmd:"" help:"Accounts from a list, and a list of the accounts."`
 	Directory directoryCmd `cmd:"" help:"Look after the accounts of those whom a directory knows (LDAP), also while the server runs."`
 	Import    importCmd    `cmd:"" help:"Move in from another server."`
@@ -107,7 +108,7 @@ type serve struct {
 }
 
 type directoryFlags struct {
-	SyncInterval      time.Duration `name:"ldap-sync-interval" env:"LDAP_SYNC_INTERVAL" placeholder:"DURATION" default:"0" help:"How often the accounts of those are deactivated who are not in the directory any more; 0 is never. Default: ${default}."`
+	SyncInterval      time.Duration `name:"ldap-sync-interval" env:"LDAP_SYNC_INTERVAL" placeholder:"DURATION" default:"1h" help:"How often accounts are deactivated whose owners left the directory, and sessions ended that began before the password changed there; 0 is never. Default: ${default}."`
 	PasswordElsewhere string        `name:"ldap-password-elsewhere" env:"LDAP_PASSWORD_ELSEWHERE" placeholder:"TEXT" default:"Your password is the one that your school or company knows you by. Please change it there." help:"What is said to those who want to change the password that the directory knows: where to do that. Default: ${default}"`
 }
 
@@ -119,7 +120,7 @@ type access struct {
 }
 
 type passwords struct {
-	HashWait    time.Duration `env:"HASH_WAIT" placeholder:"DURATION" default:"5s" help:"How long a login or registration waits for its turn to hash a password before it is answered 503. Default: ${default}."`
+	HashWait    time.Duration `env:"HASH_WAIT" placeholder:"DURATION" default:"5s" help:"How long a login or registration waits for its turn, at a rate limit that others in progress fill and to hash a password, before it is answered 503. Default: ${default}."`
 	RefuseAfter time.Duration `name:"login-refuse-after" env:"LOGIN_REFUSE_AFTER" placeholder:"DURATION" default:"300ms" help:"How long after its arrival a login is refused, so that the time does not tell why. Longer than the slowest stored password takes to verify. Default: ${default}."`
 	MinLength   int           `name:"password-min-length" env:"PASSWORD_MIN_LENGTH" placeholder:"N" default:"8" help:"How many characters a new password needs, at least 8. Default: ${default}."`
 }
@@ -130,12 +131,15 @@ type lifetimes struct {
 }
 
 type throttle struct {
-	Failures      int           `name:"login-throttle" env:"LOGIN_THROTTLE" placeholder:"N" default:"5" help:"How many logins in a row may fail for an account from an address before each further one has to wait; 0 turns all limits of logins off. Default: ${default}."`
-	Backoff       time.Duration `name:"login-backoff" env:"LOGIN_BACKOFF" placeholder:"DURATION" default:"10s" help:"How long the first has to wait; each further one waits twice as long. Default: ${default}."`
-	BackoffMax    time.Duration `name:"login-backoff-max" env:"LOGIN_BACKOFF_MAX" placeholder:"DURATION" default:"15m" help:"How long one has to wait at most. Default: ${default}."`
-	PerAccount    int           `name:"login-per-account" env:"LOGIN_PER_ACCOUNT" placeholder:"N" default:"100" help:"How many logins an account may have in an hour, from all addresses; 0 is without limit. Default: ${default}."`
-	PerAddress    int           `name:"login-per-address" env:"LOGIN_PER_ADDRESS" placeholder:"N" default:"300" help:"How many logins an address may have in ten minutes, to all accounts; 0 is without limit. Default: ${default}."`
-	Registrations int           `name:"register-throttle" env:"REGISTER_THROTTLE" placeholder:"N" default:"100" help:"How many registrations an address may have in an hour; 0 is without limit. Default: ${default}."`
+	Failures          int            `name:"login-throttle" env:"LOGIN_THROTTLE" placeholder:"N" default:"5" help:"How many logins in a row may fail for an account from a network (an IPv4 address, an IPv6 /56) before each further one has to wait; 0 turns all limits of logins off. Default: ${default}."`
+	Backoff           time.Duration  `name:"login-backoff" env:"LOGIN_BACKOFF" placeholder:"DURATION" default:"10s" help:"How long the first has to wait; each further one waits twice as long. Default: ${default}."`
+	BackoffMax        time.Duration  `name:"login-backoff-max" env:"LOGIN_BACKOFF_MAX" placeholder:"DURATION" default:"15m" help:"How long one has to wait at most. Default: ${default}."`
+	PerAccount        int            `name:"login-per-account" env:"LOGIN_PER_ACCOUNT" placeholder:"N" default:"100" help:"How many logins of an account may fail in an hour, from all networks that it has not signed in from within 30 days; 0 is without limit. Default: ${default}."`
+	Successes         int            `name:"login-successes" env:"LOGIN_SUCCESSES" placeholder:"N" default:"100" help:"How many logins and password changes of an account may succeed in an hour; 0 is without limit. Default: ${default}."`
+	PerAddress        int            `name:"login-per-address" env:"LOGIN_PER_ADDRESS" placeholder:"N" default:"300" help:"How many logins from an address may fail in ten minutes, and how many one-time codes; 0 is without limit. An IPv6 /48 has four times as many. Default: ${default}."`
+	Registrations     int            `name:"register-throttle" env:"REGISTER_THROTTLE" placeholder:"N" default:"100" help:"How many registrations an address may have in an hour; 0 is without limit. An IPv6 /48 has four times as many. Default: ${default}."`
+	DirectoryFailures int            `name:"ldap-failures" env:"LDAP_FAILURES" placeholder:"N" default:"8" help:"How many logins in a row may fail for an entry of the directory, each within ten minutes of the one before; set it below the number at which the directory locks an account. 0 is without limit. Default: ${default}."`
+	Exempt            []netip.Prefix `name:"throttle-exempt" env:"THROTTLE_EXEMPT" placeholder:"CIDR,…" help:"The networks that the limits per address do not apply to, such as that of a school; the limits per account do. Default: none."`
 }
 
 // Validate refuses what makes no sense.
@@ -147,8 +151,9 @@ func (s serve) Validate() error {
 		return errors.New("--hash-wait must be more than 0")
 	case s.Passwords.RefuseAfter < 0 || s.Passwords.RefuseAfter > maxRefuseAfter:
 		return fmt.Errorf("--login-refuse-after must be from 0 to %s", maxRefuseAfter)
-	case min(s.Throttle.Failures, s.Throttle.PerAccount, s.Throttle.PerAddress, s.Throttle.Registrations) < 0:
-		return errors.New("--login-throttle, --login-per-account, --login-per-address and --register-throttle must not be less than 0")
+	case min(s.Throttle.Failures, s.Throttle.PerAccount, s.Throttle.Successes, s.Throttle.PerAddress, s.Throttle.Registrations,
+		s.Throttle.DirectoryFailures) < 0:
+		return errors.New("--login-throttle, --login-per-account, --login-successes, --login-per-address, --register-throttle and --ldap-failures must not be less than 0")
 	case s.Directory.SyncInterval < 0:
 		return errors.New("--ldap-sync-interval must not be less than 0")
 	case s.Directory.PasswordElsewhere == "":

@@ -46,7 +46,7 @@ func (s serve) Run(ctx context.Context, o output) (err error) {
 	if at > known { // which is how going back and a rolling upgrade look
 		o.log.Warn("the database is newer than this release", "version", at, "known", known)
 	}
-	throttles, err := db.Throttles(ctx)
+	limits, err := db.Limits(ctx)
 	if err != nil {
 		return err
 	}
@@ -63,7 +63,8 @@ func (s serve) Run(ctx context.Context, o output) (err error) {
 		Policy:            password.Policy{MinLength: s.Passwords.MinLength},
 		RefuseAfter:       s.Passwords.RefuseAfter,
 		Throttle:          s.Throttle.limits(),
-		Throttles:         throttles,
+		Limits:            limits,
+		AdmissionWait:     s.Passwords.HashWait,
 		Trusted:           s.TrustedProxies,
 		Closed:            s.Access.closed(),
 		OwnProfilesOnly:   s.Access.Profiles == "own",
@@ -143,7 +144,7 @@ func (a access) closed() string {
 func (t throttle) limits() server.Throttle {
 	limits := server.Throttle(t)
 	if t.Failures == 0 {
-		limits.PerAccount, limits.PerAddress = 0, 0
+		limits.PerAccount, limits.Successes, limits.PerAddress, limits.DirectoryFailures = 0, 0, 0, 0
 	}
 	return limits
 }

@@ -52,7 +52,7 @@ func (c tokenRevoke) Run(ctx context.Context, o output) error {
 	return c.with(ctx, func(db *repository.DB, user repository.User) error {
 		tokens := db.Tokens(repository.Lifetimes{})
 		if c.All {
-			if err := tokens.DeleteAll(ctx, user.ID); err != nil {
+			if err := tokens.EndSessions(ctx, user.ID); err != nil {
 				return err
 			}
 			o.audit(ctx, server.EventTokensRevoked, user.ID)

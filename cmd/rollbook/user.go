@@ -214,6 +214,9 @@ func (c userSetPassword) Run(ctx context.Context, o output) error {
 		if err := db.Users().SetPassword(ctx, user.ID, encoded, uuid.Nil); err != nil {
 			return err
 		}
+		if err := clearLimits(ctx, db, user); err != nil {
+			return err
+		}
 		o.audit(ctx, server.EventPasswordChanged, user.ID)
 		return nil
 	})

@@ -49,7 +49,12 @@ func newSchool(t *testing.T, address string, names ...string) *school {
 
 func (s *school) signIn(name string) (token string) {
 	s.Helper()
-	a := s.server.Do(testserver.Request{Method: "POST", Path: "/api-token-auth/", Body: map[string]string{"username": name, "password": testserver.Password}})
+	return s.signInWith(name, testserver.Password)
+}
+
+func (s *school) signInWith(name, password string) (token string) {
+	s.Helper()
+	a := s.server.Do(testserver.Request{Method: "POST", Path: "/api-token-auth/", Body: map[string]string{"username": name, "password": password}})
 	token, _ = a.JSON["token"].(string)
 	if token == "" {
 		s.Errorf("%s: %d %s", name, a.Status, a.Text)
@@ -60,13 +65,13 @@ func (s *school) signIn(name string) (token string) {
 func (s *school) options(d *directory.Directory) leavers.Options {
 	return leavers.Options{
 		DB: s.db, Directory: d, Most: 0.1,
-		Show: func(user repository.User) error {
+		Show: func(event server.Event, user repository.User) error {
 			s.mu.Lock()
 			defer s.mu.Unlock()
-			s.shown = append(s.shown, user.Username)
+			s.shown = append(s.shown, string(event)+" "+user.Username)
 			return nil
 		},
-		Audit: func(event server.Event, id uuid.UUID) {
+		Audit: func(event server.Event, id uuid.UUID, _ ...slog.Attr) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			user, err := s.db.Users().ByID(context.Background(), id)
@@ -123,7 +128,7 @@ func TestLeavers(t *testing.T) {
 		if err != nil || counts != (leavers.Counts{Active: 20, Left: 2}) {
 			t.Errorf("dry: %+v, %v", counts, err)
 		}
-		s.want("shown", s.shown, []string{"student03", "student11"})
+		s.want("shown", s.shown, []string{"deactivated student03", "deactivated student11"})
 		s.want("inactive", s.inactive(), nil)
 		me := testserver.Request{Method: "GET", Path: "/api/v1/users/me/", Token: token}
 		if got := s.server.Do(me); got.Status != 200 {
@@ -152,13 +157,21 @@ func TestDisabledHaveLeft(t *testing.T) {
 		s.Filter = "(&(objectClass=inetOrgPerson)(uid={username})(!(employeeType=former)))"
 	})
 	s.directory.Set(t, "student05", "employeeType", "former")
-	if _, err := d.Authenticate(t.Context(), "student05", testserver.Password); !errors.Is(err, directory.ErrCredentials) {
+	if _, err := d.Authenticate(t.Context(), "student05", testserver.Password, nil); !errors.Is(err, directory.ErrCredentials) {
 		t.Errorf("who is disabled: got %v", err)
 	}
 	if counts, err := leavers.Sync(t.Context(), s.options(d)); err != nil || counts.Left != 1 {
 		t.Errorf("%+v, %v", counts, err)
 	}
-	s.want("inactive", s.inactive(), []string{"student05"})
+	locked := s.directory.Open(t, func(s *directory.Settings) {
+		s.Filter = "(&(objectClass=inetOrgPerson)(uid={username})(!(pwdAccountLockedTime=000001010000Z)))"
+	})
+	s.directory.Set(t, "student06", "pwdAccountLockedTime", "000001010000Z")
+	s.directory.Set(t, "student07", "pwdAccountLockedTime", "20261127051700Z") // by wrong guesses
+	if counts, err := leavers.Sync(t.Context(), s.options(locked)); err != nil || counts.Left != 1 {
+		t.Errorf("locked: %+v, %v", counts, err)
+	}
+	s.want("inactive", s.inactive(), []string{"student05", "student06"})
 }
 
 // Too many at once are none, and so is a directory of which not all is known.
@@ -170,6 +183,7 @@ func TestNobodyIsDeactivated(t *testing.T) {
 	other := testldap.Start(t)
 	other.Add(t, testserver.Password, class()...) // of other ids
 	s.directory.Remove(t, "student00", "student01")
+	s.directory.ChangePassword(t, "student05", newPassword)
 	nobody := s.directory.Open(t, func(s *directory.Settings) { s.Filter = "(&(uid={username})(employeeType=teacher))" })
 	for name, test := range map[string]struct {
 		directory *directory.Directory
@@ -194,10 +208,6 @@ func TestNobodyIsDeactivated(t *testing.T) {
 	if _, err := leavers.Sync(ctx, s.options(s.directory.Open(t, through))); !errors.Is(err, directory.ErrUnavailable) {
 		t.Errorf("a stall: got %v", err)
 	}
-	s.directory.Remove(t, "student02")
-	if _, err := leavers.Sync(t.Context(), s.options(s.directory.Open(t))); err == nil || !strings.Contains(err.Error(), "3 of 20") {
-		t.Errorf("15 %%: got %v", err)
-	}
 	s.directory.Refer(t, "ldap://elsewhere.example.org/")
 	all := s.options(s.directory.Open(t))
 	all.Most = 1
@@ -205,6 +215,19 @@ func TestNobodyIsDeactivated(t *testing.T) {
 		t.Errorf("a referral: got %v", err)
 	}
 	s.want("done", s.done, nil)
+	s.want("inactive", s.inactive(), nil)
+}
+
+// Too many leavers keep their accounts, which does not keep other sessions from ending.
+func TestTooManyLeavers(t *testing.T) {
+	t.Parallel()
+	s := newSchool(t, testdb.SQLite(t), class()...)
+	s.directory.Remove(t, "student00", "student01", "student02")
+	s.directory.ChangePassword(t, "student05", newPassword)
+	if _, err := leavers.Sync(t.Context(), s.options(s.directory.Open(t))); err == nil || !strings.Contains(err.Error(), "3 of 20") {
+		t.Errorf("15 %%: got %v", err)
+	}
+	s.want("done", s.done, []string{"token revoked student05"})
 	s.want("inactive", s.inactive(), nil)
 }
 

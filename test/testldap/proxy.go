@@ -15,6 +15,9 @@ type Proxy struct {
 	Passes atomic.Int64
 	// Stalls has a connection stay open behind that, in silence; otherwise it is reset.
 	Stalls atomic.Bool
+	// BeforeRequest, if set, is called with the number of each request of a connection, from 1 on, before the directory
+	// gets it. It takes what a client sends at once for a request, so it does not work with encryption.
+	BeforeRequest atomic.Pointer[func(int)]
 }
 
 // Proxy starts one before the address of the directory that is not encrypted from the first byte on.
@@ -48,7 +51,7 @@ func (p *Proxy) pass(client *net.TCPConn, to string) {
 	}
 	defer func() { _ = server.Close() }() // as before
 	gone := make(chan struct{})
-	go func() { _, _ = io.Copy(server, client); close(gone) }() // until the client hangs up
+	go func() { _, _ = io.Copy(&requests{Writer: server, before: p.BeforeRequest.Load()}, client); close(gone) }() // until the client hangs up
 	most := p.Passes.Load()
 	if most < 0 {
 		_, _ = io.Copy(client, server) // until the server does
@@ -62,4 +65,18 @@ func (p *Proxy) pass(client *net.TCPConn, to string) {
 		return
 	}
 	_ = client.SetLinger(0) // so that to close is to reset
+}
+
+// requests calls a function before each write.
+type requests struct {
+	io.Writer
+	before *func(int)
+	number int
+}
+
+func (r *requests) Write(p []byte) (int, error) {
+	if r.number++; r.before != nil {
+		(*r.before)(r.number)
+	}
+	return r.Writer.Write(p)
 }

@@ -91,6 +91,7 @@ func Start(t testing.TB, more ...string) *Directory {
 	add(People, map[string][]string{"objectClass": {"organizationalUnit"}})
 	add("cn=policy,"+suffix, map[string][]string{
 		"objectClass": {"organizationalRole", "pwdPolicy"}, "pwdAttribute": {"userPassword"}, "pwdLockout": {"TRUE"},
+		"pwdMaxAge": {"31536000"}, // without an age, slapd sets pwdChangedTime when a password changes, but not when an entry is added
 	})
 	add(Searcher, map[string][]string{"objectClass": {"organizationalRole", "simpleSecurityObject"}, "userPassword": {SearcherPassword}})
 	return d
@@ -191,6 +192,29 @@ func (d *Directory) Set(t testing.TB, uid, attribute string, values ...string) {
 		request.Replace(attribute, values)
 		return c.Modify(request)
 	})
+}
+
+// ChangePassword changes the password of a person, until pwdChangedTime, which counts in seconds, has another value.
+func (d *Directory) ChangePassword(t testing.TB, uid, password string) {
+	t.Helper()
+	for before := d.PasswordChanged(t, uid); d.PasswordChanged(t, uid) == before; time.Sleep(50 * time.Millisecond) {
+		d.Set(t, uid, "userPassword", password)
+	}
+}
+
+// PasswordChanged is the pwdChangedTime of a person.
+func (d *Directory) PasswordChanged(t testing.TB, uid string) (value string) {
+	t.Helper()
+	d.change(t, func(c *ldap.Conn) error {
+		found, err := c.Search(ldap.NewSearchRequest(DN(uid), ldap.ScopeBaseObject, ldap.NeverDerefAliases, 1, 0, false, "(objectClass=*)",
+			[]string{"pwdChangedTime"}, nil))
+		if err != nil {
+			return err
+		}
+		value = found.Entries[0].GetAttributeValue("pwdChangedTime")
+		return nil
+	})
+	return value
 }
 
 // Rename gives a person another name.

@@ -45,7 +45,9 @@ func Start(t testing.TB, address string, changes ...func(*server.Config)) *Serve
 		t.Fatal(err)
 	}
 	log := &Log{}
-	config := server.Config{DB: db, Hasher: password.New(CheapHashing), Log: slog.New(slog.NewTextHandler(log, nil))}
+	config := server.Config{
+		DB: db, Hasher: password.New(CheapHashing), AdmissionWait: testdb.Patient.Timeout, Log: slog.New(slog.NewTextHandler(log, nil)),
+	}
 	for _, change := range changes {
 		change(&config)
 	}

@@ -1,0 +1,456 @@
+package repository_test
+
+import (
+	"database/sql"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/rollbook/rollbook/repository"
+	"github.com/rollbook/rollbook/test/testdb"
+)
+
+func limitsOf(t *testing.T, db *repository.DB) *repository.Limits {
+	t.Helper()
+	limits, err := db.Limits(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return limits
+}
+
+// take asks for a place in each limit.
+func take(t *testing.T, from *repository.Limits, limits ...repository.Limit) repository.Admission {
+	t.Helper()
+	a, err := from.Take(t.Context(), nil, limits...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// admitted fails the test if an attempt was refused.
+func admitted(t *testing.T, what string, a repository.Admission) repository.Admission {
+	t.Helper()
+	if a.Refused() {
+		t.Errorf("%s: refused by %q for %s", what, a.Limit, a.Wait)
+	}
+	return a
+}
+
+// refused fails the test unless a limit refused an attempt for a time within bounds.
+func refused(t *testing.T, what string, a repository.Admission, limit string, shortest, longest time.Duration) {
+	t.Helper()
+	if a.Limit != limit || a.Wait <= shortest || a.Wait > longest {
+		t.Errorf("%s: refused by %q for %s, want %q for %s to %s", what, a.Limit, a.Wait, limit, shortest, longest)
+	}
+}
+
+func settle(t *testing.T, l *repository.Limits, a repository.Admission, o repository.Outcome) {
+	t.Helper()
+	if err := l.Settle(t.Context(), a, o); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func window(l *repository.Limits, name string, counts repository.Counts, most int) repository.Limit {
+	return repository.Limit{Name: name, Key: l.Key(name), Counts: counts, Max: most, Window: time.Hour}
+}
+
+func backoff(l *repository.Limits, name string, most int) repository.Limit {
+	return repository.Limit{
+		Name: name, Key: l.Key(name), Counts: repository.CountFailuresInRow, Max: most, Backoff: time.Minute, BackoffMax: time.Hour,
+	}
+}
+
+// clocked opens a database whose clock the test sets. It is SQLite: PostgreSQL counts by its own.
+func clocked(t *testing.T) (l *repository.Limits, pass func(time.Duration)) {
+	t.Helper()
+	var passed atomic.Int64
+	began := time.Now()
+	settings := testdb.Patient
+	settings.Now = func() time.Time { return began.Add(time.Duration(passed.Load())) }
+	db, err := repository.Open(t.Context(), testdb.SQLite(t), settings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	return limitsOf(t, db), func(d time.Duration) { passed.Add(int64(d)) }
+}
+
+func TestLimitOfAWindow(t *testing.T) {
+	t.Parallel()
+	l, pass := clocked(t)
+	three, five := window(l, "three", repository.CountAttempts, 3), window(l, "five", repository.CountAttempts, 5)
+	for range 3 {
+		admitted(t, "a free place", take(t, l, three, five))
+		pass(10 * time.Minute)
+	}
+	for range 3 {
+		refused(t, "a full limit", take(t, l, three, five), "three", 29*time.Minute, 30*time.Minute)
+	}
+	for range 2 { // the refused attempts took no place in the other limit
+		admitted(t, "the other limit", take(t, l, five))
+	}
+	refused(t, "the other limit, full", take(t, l, five), "five", 29*time.Minute, 30*time.Minute)
+	pass(30 * time.Minute)
+	admitted(t, "in the next window", take(t, l, three))
+}
+
+func TestBackoffDoubles(t *testing.T) {
+	t.Parallel()
+	l, pass := clocked(t)
+	limit := backoff(l, "pair", 2)
+	for range 2 {
+		settle(t, l, admitted(t, "the first ones", take(t, l, limit)), repository.Failed)
+	}
+	for _, minutes := range []time.Duration{1, 2, 4, 8, 16, 32, 60, 60} {
+		wait := minutes * time.Minute
+		refused(t, "at once", take(t, l, limit), "pair", wait-time.Millisecond, wait)
+		pass(wait - time.Second)
+		refused(t, "a second too early", take(t, l, limit), "pair", 0, time.Second)
+		pass(time.Second)
+		settle(t, l, admitted(t, "after the wait", take(t, l, limit)), repository.Failed)
+	}
+	pass(time.Hour + 59*time.Minute) // the wait, and almost the time after which the failures are forgotten
+	settle(t, l, admitted(t, "after a pause", take(t, l, limit)), repository.Failed)
+	refused(t, "after a pause, the next", take(t, l, limit), "pair", 59*time.Minute, time.Hour)
+	pass(2 * time.Hour)
+	for range 2 {
+		settle(t, l, admitted(t, "when all is forgotten", take(t, l, limit)), repository.Failed)
+	}
+}
+
+// An attempt counts from its admission on. How it ends decides which limits keep its place.
+func TestSettle(t *testing.T) {
+	each(t, func(t *testing.T, db *repository.DB) {
+		l := limitsOf(t, db)
+		failures, successes := window(l, "failures", repository.CountFailures, 3), window(l, "successes", repository.CountSuccesses, 2)
+		row := backoff(l, "row", 3)
+		attempt := func(o repository.Outcome) {
+			t.Helper()
+			settle(t, l, admitted(t, "an attempt", take(t, l, failures, successes, row)), o)
+		}
+		attempt(repository.Failed)
+		attempt(repository.Failed)
+		attempt(repository.Unanswered)
+		attempt(repository.Succeeded) // returns its own place in failures, and forgets those in a row
+		attempt(repository.Unanswered)
+		attempt(repository.Succeeded)
+		refused(t, "two successes", take(t, l, failures, successes, row), "successes", 0, time.Hour)
+		settle(t, l, admitted(t, "the third failure", take(t, l, failures, row)), repository.Failed)
+		refused(t, "three failures", take(t, l, failures), "failures", 0, time.Hour)
+		for range 2 {
+			settle(t, l, admitted(t, "in a row after the success", take(t, l, row)), repository.Failed)
+		}
+		refused(t, "three in a row", take(t, l, row), "row", 0, time.Minute)
+	})
+}
+
+// Attempts that have not ended are no failures: a limit that only they fill says so.
+func TestAttemptsInProgress(t *testing.T) {
+	each(t, func(t *testing.T, db *repository.DB) {
+		l := limitsOf(t, db)
+		for _, limit := range []repository.Limit{window(l, "window", repository.CountFailures, 2), backoff(l, "backoff", 2)} {
+			first, second := take(t, l, limit), take(t, l, limit)
+			if a := take(t, l, limit); !a.InProgress || a.Limit != limit.Name {
+				t.Errorf("%s: a third at once: %+v", limit.Name, a)
+			}
+			settle(t, l, first, repository.Failed)
+			if a := take(t, l, limit); !a.InProgress {
+				t.Errorf("%s: one has failed: %+v", limit.Name, a)
+			}
+			settle(t, l, second, repository.Failed)
+			if a := take(t, l, limit); a.InProgress || !a.Refused() {
+				t.Errorf("%s: both have failed: %+v", limit.Name, a)
+			}
+		}
+	})
+}
+
+// An attempt that reached the backoff and returns its place leaves the failures before it.
+func TestReturnKeepsFailures(t *testing.T) {
+	each(t, func(t *testing.T, db *repository.DB) {
+		l := limitsOf(t, db)
+		limit := backoff(l, "row", 3)
+		for range 2 {
+			settle(t, l, admitted(t, "a failure", take(t, l, limit)), repository.Failed)
+		}
+		for range 3 {
+			settle(t, l, admitted(t, "one that nobody could answer", take(t, l, limit)), repository.Unanswered)
+		}
+		settle(t, l, admitted(t, "the third failure", take(t, l, limit)), repository.Failed)
+		refused(t, "after three failures", take(t, l, limit), "row", 0, time.Minute)
+	})
+}
+
+// An attempt that ends when its limit counts anew changes nothing.
+func TestSettleAfterTheWindow(t *testing.T) {
+	t.Parallel()
+	l, pass := clocked(t)
+	limit := window(l, "window", repository.CountFailures, 1)
+	late := take(t, l, limit)
+	pass(time.Hour)
+	admitted(t, "the next window", take(t, l, limit))
+	settle(t, l, late, repository.Succeeded)
+	if a := take(t, l, limit); !a.InProgress {
+		t.Errorf("the late attempt returned a place that was not its own: %+v", a)
+	}
+}
+
+// Two processes with one database give no more places than there are, also while attempts end.
+func TestPlacesAreGivenOnce(t *testing.T) {
+	t.Parallel()
+	testdb.Each(t, givePlacesAtOnce)
+}
+
+// Where the database gives transactions up in favour of others, they are run again.
+func TestConflictsAreRetried(t *testing.T) {
+	t.Parallel()
+	givePlacesAtOnce(t, testdb.Postgres(t)+"&default_transaction_isolation=serializable")
+}
+
+func givePlacesAtOnce(t *testing.T, address string) {
+	instances := []*repository.Limits{limitsOf(t, testdb.Open(t, address)), limitsOf(t, testdb.Open(t, address))}
+	const callers, most = 200, 7
+	var given, failed atomic.Int32
+	var wg sync.WaitGroup
+	for i := range callers {
+		l := instances[i%2]
+		wg.Go(func() {
+			a, err := l.Take(t.Context(), nil, backoff(l, "backoff", most+1), window(l, "window", repository.CountFailures, most))
+			if err != nil {
+				t.Error(err)
+			}
+			if a.Refused() {
+				return
+			}
+			given.Add(1)
+			outcome := repository.Failed
+			if i%3 == 0 { // it returns its place, which another may take
+				outcome = repository.Unanswered
+			} else {
+				failed.Add(1)
+			}
+			if err := l.Settle(t.Context(), a, outcome); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	all, _, err := instances[0].List(t.Context(), repository.LimitFilter{}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range all { // what was refused in the last moment has no place either
+		if s.InProgress != 0 || s.Count != int(failed.Load()) {
+			t.Errorf("%d attempts have failed: %+v", failed.Load(), s)
+		}
+	}
+	if failed.Load() > most || given.Load() < most {
+		t.Errorf("%d places were given, and %d kept, want %d", given.Load(), failed.Load(), most)
+	}
+	for n := failed.Load(); n < most; n++ {
+		admitted(t, "a place that was returned", take(t, instances[0], window(instances[0], "window", repository.CountFailures, most)))
+	}
+	if a := take(t, instances[1], window(instances[1], "window", repository.CountFailures, most)); !a.Refused() {
+		t.Error("there are more places than there should be")
+	}
+}
+
+// A flood neither writes nor waits for those who write.
+func TestFullLimitsAreOnlyRead(t *testing.T) {
+	t.Parallel()
+	testdb.Each(t, func(t *testing.T, address string) {
+		l := limitsOf(t, testdb.Open(t, address))
+		full, other := window(l, "full", repository.CountAttempts, 1), window(l, "other", repository.CountAttempts, 1)
+		admitted(t, "the first", take(t, l, full))
+		release := lockLimits(t, address)
+		answered := make(chan repository.Admission, 1)
+		go func() {
+			a, err := l.Take(t.Context(), nil, full, other)
+			if err != nil {
+				t.Error(err)
+			}
+			answered <- a
+		}()
+		refused(t, "while others write", <-answered, "full", 0, time.Hour)
+		release()
+		admitted(t, "the refused attempt took no place", take(t, l, other))
+	})
+}
+
+// lockLimits keeps others from writing limits until they are released.
+func lockLimits(t *testing.T, address string) (release func()) {
+	t.Helper()
+	driver, source, lock := "pgx", address, "LOCK TABLE limits IN EXCLUSIVE MODE"
+	if path, ok := strings.CutPrefix(address, "sqlite:"); ok {
+		driver, source, lock = "sqlite", path+"?_txlock=immediate", "SELECT 1"
+	}
+	db, err := sql.Open(driver, source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	tx, err := db.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.ExecContext(t.Context(), lock); err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		if err := tx.Rollback(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A network from which an account has signed in has limits of its own, until the account's sessions end.
+func TestKnownNetworks(t *testing.T) {
+	each(t, func(t *testing.T, db *repository.DB) {
+		l := limitsOf(t, db)
+		limit := window(l, "account", repository.CountFailures, 1)
+		limit.UnknownOnly = true
+		home, away := [][]byte{l.Key("home")}, [][]byte{l.Key("away")}
+		from := func(networks [][]byte) repository.Admission {
+			t.Helper()
+			a, err := l.Take(t.Context(), networks, limit)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return a
+		}
+		user, _ := create(t, db, newUser("richard"))
+		signIn := func() {
+			t.Helper()
+			a := from(home)
+			settle(t, l, a, repository.Succeeded)
+			if err := l.Remember(t.Context(), a, user.ID, user.Password); err != nil {
+				t.Fatal(err)
+			}
+			if a := admitted(t, "a known network", from(home)); len(a.Unknown) != 0 {
+				t.Error("a network that was remembered just now is to be remembered again")
+			}
+		}
+		signIn()
+		settle(t, l, admitted(t, "an unknown network", from(away)), repository.Failed)
+		for range 3 {
+			admitted(t, "a known network while others guess", from(home))
+		}
+		refused(t, "another network", from(away), "account", 0, time.Hour)
+		if a := from([][]byte{home[0], away[0]}); !a.Refused() {
+			t.Error("a network counts as known for two accounts, one of which it is not known for")
+		}
+		for name, end := range map[string]func() error{
+			"a change of the password": func() error {
+				was := user.Password
+				user.Password = "another"
+				return db.Users().ChangePassword(t.Context(), user.ID, was, user.Password, uuid.Nil)
+			},
+			"an operator who sets the password": func() error {
+				user.Password = "a third"
+				return db.Users().SetPassword(t.Context(), user.ID, user.Password, uuid.Nil)
+			},
+			"an operator who ends the sessions":       func() error { return db.Tokens(repository.Lifetimes{}).EndSessions(t.Context(), user.ID) },
+			"an operator who deactivates the account": func() error { return db.Users().SetActive(t.Context(), user.ID, false) },
+			"a sign-in with a password that was changed": func() error {
+				if err := db.Tokens(repository.Lifetimes{}).EndSessions(t.Context(), user.ID); err != nil {
+					return err
+				}
+				return l.Remember(t.Context(), repository.Admission{Unknown: home}, user.ID, "the old password")
+			},
+		} {
+			if _, err := l.Clear(t.Context(), repository.LimitFilter{}); err != nil {
+				t.Fatal(err)
+			}
+			signIn()
+			settle(t, l, admitted(t, name, from(away)), repository.Failed)
+			if err := end(); err != nil {
+				t.Fatal(err)
+			}
+			refused(t, name, from(home), "account", 0, time.Hour)
+		}
+	})
+}
+
+func TestKnownNetworksExpire(t *testing.T) {
+	t.Parallel()
+	var passed atomic.Int64
+	settings := testdb.Patient
+	settings.Now = func() time.Time { return time.Now().Add(time.Duration(passed.Load())) }
+	db, err := repository.Open(t.Context(), testdb.SQLite(t), settings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	l := limitsOf(t, db)
+	user, _ := create(t, db, newUser("richard"))
+	home := [][]byte{l.Key("home")}
+	limit := window(l, "account", repository.CountFailures, 1)
+	limit.UnknownOnly = true
+	if err := l.Remember(t.Context(), repository.Admission{Unknown: home}, user.ID, user.Password); err != nil {
+		t.Fatal(err)
+	}
+	for days, known := range map[int]bool{0: true, 29: true, 30: false} {
+		passed.Store(int64(days) * int64(24*time.Hour))
+		a, err := l.Take(t.Context(), home, limit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := l.Take(t.Context(), home, limit)
+		if err != nil || b.Refused() == known {
+			t.Errorf("after %d days: %+v, %+v, %v", days, a, b, err)
+		}
+		if (len(a.Unknown) == 0) != (days == 0) {
+			t.Errorf("after %d days a sign-in remembers %d networks", days, len(a.Unknown))
+		}
+	}
+}
+
+func TestListAndClearLimits(t *testing.T) {
+	each(t, func(t *testing.T, db *repository.DB) {
+		l := limitsOf(t, db)
+		for _, name := range []string{"anna", "bela"} {
+			for _, network := range []string{"192.0.2.1", "192.0.2.2"} {
+				limit := backoff(l, name+network, 1)
+				limit.Account, limit.Network = l.Key(name), network
+				settle(t, l, take(t, l, limit), repository.Failed)
+			}
+		}
+		settle(t, l, take(t, l, window(l, "of nobody", repository.CountFailures, 2)), repository.Succeeded) // counts nothing
+		take(t, l, window(l, "in progress", repository.CountFailures, 2))
+		list := func(f repository.LimitFilter) []repository.LimitStatus {
+			t.Helper()
+			all, next, err := l.List(t.Context(), f, nil)
+			if err != nil || next != nil {
+				t.Fatalf("next %x, %v", next, err)
+			}
+			return all
+		}
+		if all := list(repository.LimitFilter{}); len(all) != 5 {
+			t.Errorf("all: %+v", all)
+		}
+		anna := repository.LimitFilter{Accounts: [][]byte{l.Key("anna")}}
+		for _, s := range list(anna) {
+			if s.Count != 1 || s.Max != 1 || s.InProgress != 0 || s.Wait <= 0 || s.Wait > time.Minute || s.ExpiresIn <= time.Hour {
+				t.Errorf("%+v", s)
+			}
+		}
+		for _, filter := range []repository.LimitFilter{anna, {Networks: []string{"192.0.2.2", "192.0.2.3"}}} {
+			before, matching := len(list(repository.LimitFilter{})), len(list(filter))
+			removed, err := l.Clear(t.Context(), filter)
+			after := len(list(repository.LimitFilter{}))
+			if err != nil || matching == 0 || int(removed) != matching || after != before-matching {
+				t.Errorf("%d listed, %d removed, %d of %d left: %v", matching, removed, after, before, err)
+			}
+		}
+		if removed, err := l.Clear(t.Context(), repository.LimitFilter{}); err != nil || removed != 3 {
+			t.Errorf("all: %d removed, %v", removed, err)
+		}
+	})
+}
