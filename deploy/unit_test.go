@@ -72,8 +72,13 @@ func TestSystemdTakesTheUnit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	copied := filepath.Join(t.TempDir(), unit) // with a program that there is
-	if err := os.WriteFile(copied, []byte(strings.Replace(read(t, unit), program, self, 1)), 0o600); err != nil {
+	copied := filepath.Join(t.TempDir(), unit) // with a program that there is, and the credentials that are examples
+	text := strings.Replace(read(t, unit), program, self, 1)
+	if strings.Count(text, "#LoadCredential=") != 2 {
+		t.Error("it shows no credentials")
+	}
+	text = strings.ReplaceAll(text, "#LoadCredential=", "LoadCredential=")
+	if err := os.WriteFile(copied, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	out, err := exec.CommandContext(t.Context(), analyze, "verify", "--man=no", copied).CombinedOutput()
@@ -86,17 +91,18 @@ func TestSystemdTakesTheUnit(t *testing.T) {
 	}
 }
 
-// The example sets nothing as it stands, and with a line's mark removed sets what docs/operating.md lists, to the default
+// The example sets the proxy's address alone as it stands, and with a line's mark removed sets what docs/operating.md lists, to the default
 // where there is one; a shell, which operators read it with, takes the value as systemd does.
 func TestExampleOfTheEnvironment(t *testing.T) {
 	t.Parallel()
-	line := regexp.MustCompile(`^#([A-Z_]+)='([^'\\]*)'\n$`)
+	const proxies = "TRUSTED_PROXIES='127.0.0.1/32,::1/128'\n" // the way in which this deployment has HTTPS
+	line := regexp.MustCompile(`^#?([A-Z_]+)='([^'\\]*)'\n$`)
 	known := settings(t)
 	var script, want strings.Builder
 	var variables []string
 	atDefault := 0
 	for text := range strings.Lines(read(t, example)) {
-		if !strings.HasPrefix(text, "#") && text != "\n" {
+		if !strings.HasPrefix(text, "#") && text != "\n" && text != proxies {
 			t.Errorf("a line is not commented: %s", text)
 		}
 		set := line.FindStringSubmatch(text)
@@ -107,7 +113,7 @@ func TestExampleOfTheEnvironment(t *testing.T) {
 			continue
 		}
 		variables = append(variables, set[1])
-		fmt.Fprintf(&script, "%sprintf '%%s\\n' \"$%s\"\n", text[1:], set[1])
+		fmt.Fprintf(&script, "%sprintf '%%s\\n' \"$%s\"\n", strings.TrimPrefix(text, "#"), set[1])
 		fmt.Fprintf(&want, "%s\n", set[2])
 		if set[2] == known[set[1]] {
 			atDefault++

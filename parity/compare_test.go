@@ -77,7 +77,9 @@ func TestExplanations(t *testing.T) {
 		old, new parity.Answer
 		row      int
 	}{
-		"a weak password": {parity.Step{Headers: json, Body: body(`{"password":"x"}`)}, answer(201, nil), answer(400, fields("password", "This password is too short. It must contain at least 8 characters.")), 3},
+		"a method in lower case": {parity.Step{Method: "post", Path: "/api-token-auth/"}, answer(200, nil), answer(405, detail(`Method "post" not allowed.`)), 23},
+		"a method":               {parity.Step{Method: "POST", Path: "/api-token-auth/"}, answer(200, nil), answer(405, detail(`Method "POST" not allowed.`)), 0},
+		"a weak password":        {parity.Step{Headers: json, Body: body(`{"password":"x"}`)}, answer(201, nil), answer(400, fields("password", "This password is too short. It must contain at least 8 characters.")), 3},
 		"a weak password and a wrong name": {parity.Step{Headers: json, Body: body(`{"password":"x"}`)}, answer(201, nil), parity.Answer{Status: 400, Body: map[string]any{
 			"password": []any{"This password is too common."}, "username": []any{"Enter a valid username."},
 		}}, 0},

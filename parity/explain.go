@@ -28,6 +28,9 @@ var rows = []struct {
 	{6, func(x Exchange) bool { // a bad token on an open operation
 		return x.Old.Status == http.StatusUnauthorized && x.New.Status != http.StatusUnauthorized && x.isOpen() && x.authorization() != ""
 	}},
+	{23, func(x Exchange) bool { // a method in another case
+		return x.Request.Method != strings.ToUpper(x.Request.Method) && x.New.Status == http.StatusMethodNotAllowed
+	}},
 	{10, func(x Exchange) bool { // an unlisted method without a token
 		return x.Old.Status == http.StatusUnauthorized && x.New.Status == http.StatusMethodNotAllowed
 	}},

@@ -36,8 +36,19 @@ func sqliteOptions(timeout time.Duration) url.Values {
 	}
 }
 
+const sqliteScheme = "sqlite:"
+
+// Files returns the paths at which the database of an address may have files. There are none for PostgreSQL.
+func Files(address string) []string {
+	path, ok := strings.CutPrefix(address, sqliteScheme)
+	if !ok {
+		return nil
+	}
+	return []string{path, path + "-wal", path + "-shm", path + "-journal"}
+}
+
 func openSQLite(address string, s Settings) (dialect, error) {
-	path := strings.TrimPrefix(address, "sqlite:")
+	path := strings.TrimPrefix(address, sqliteScheme)
 	if path == "" || strings.HasPrefix(path, ":memory:") || strings.HasPrefix(path, "//") {
 		return dialect{}, errors.New("the database address needs a file, as in sqlite:rollbook.db or sqlite:/var/lib/rollbook.db")
 	}

@@ -32,11 +32,22 @@ type formatError []problem
 
 func (e formatError) Error() string { return e[0].message }
 
-// checkUsername allows letters and digits of any script and @ . + - _, as Django's UnicodeUsernameValidator does.
-// Emptiness and length are other keywords' to judge.
+// blankLetters are letters by category that have no ink, beside those that Unicode itself calls ignorable.
+var blankLetters = &unicode.RangeTable{R32: []unicode.Range32{
+	{Lo: 0x13441, Hi: 0x13442, Stride: 1}, // Egyptian hieroglyphs full blank and half blank
+}}
+
+// isVisible reports whether a letter or number can be seen: two names must not differ in something invisible alone.
+func isVisible(r rune) bool {
+	return !unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, blankLetters)
+}
+
+// checkUsername allows visible letters and digits of any script and @ . + - _; Django's UnicodeUsernameValidator also allows
+// invisible letters. Emptiness and length are other keywords' to judge.
 func checkUsername(name string) error {
 	for _, r := range name {
-		if !unicode.IsLetter(r) && !unicode.IsNumber(r) && !strings.ContainsRune("@.+-_", r) {
+		allowed := (unicode.IsLetter(r) || unicode.IsNumber(r)) && isVisible(r)
+		if !allowed && !strings.ContainsRune("@.+-_", r) {
 			return formatError{{rank: ofUsername, message: msgUsername}}
 		}
 	}

@@ -40,7 +40,7 @@ func (s *Server) watch(next echo.HandlerFunc) echo.HandlerFunc {
 		const room = 10
 		attrs := append(make([]slog.Attr, 0, room),
 			slog.String(keyRequest, id),
-			slog.String("method", c.Request().Method),
+			slog.String("method", shortMethod(c.Request().Method)),
 			slog.String("route", c.Path()),
 			slog.Int("status", status),
 			slog.Duration("duration", took),
@@ -72,6 +72,16 @@ func (s *Server) watch(next echo.HandlerFunc) echo.HandlerFunc {
 		}
 		return nil
 	}
+}
+
+// maxLoggedMethod is longer than any method that has a name: clients may send 16 KiB as one.
+const maxLoggedMethod = 20
+
+func shortMethod(method string) string {
+	if len(method) > maxLoggedMethod {
+		return method[:maxLoggedMethod] + "…"
+	}
+	return method
 }
 
 // writeLine does what LogAttrs does, but for looking up which line of the program it is called at.

@@ -75,11 +75,41 @@ func TestMethodsOfAPath(t *testing.T) {
 	}
 }
 
-// Django takes methods in any case, and browsers send some as they are written.
-func TestMethodsInLowerCase(t *testing.T) {
+// Methods are told apart by case, so that a proxy's rule for POST holds for all that is served as POST. Only patch is served as
+// PATCH, as browsers send it in the case in which a page wrote it.
+func TestMethodsAreCaseSensitive(t *testing.T) {
 	s := sqlite(t)
 	id, token := s.Register("richard")
 	want(t, s.Do(testserver.Request{Method: "patch", Path: "/api/v1/users/" + id + "/", Token: token, Body: `{"first_name":""}`}), 200, "")
+	want(t, s.Do(testserver.Request{Method: "patch", Path: "/api-token-auth/", Token: token}), 405, `{"detail":"Method \"PATCH\" not allowed."}`)
+	for _, method := range []string{"Patch", "pATCH", "PATCh", "post", "Post", "POSt", "get", "Get", "put", "pUT", "delete", "head", "options", "Options", "trace"} {
+		for _, path := range []string{
+			"/api/v1/users/", "/api/v1/users/me/", "/api/v1/users/" + id + "/", "/api-token-auth/", "/api-token-logout/", "/healthz", "/readyz", "/api/v1/users/" + id,
+			"/docs/", "/openapi.yaml", "/",
+		} {
+			got := s.Do(testserver.Request{Method: method, Path: path, Token: token, Body: map[string]string{"username": "richard", "password": testserver.Password}})
+			want(t, got, 405, `{"detail":"Method \"`+method+`\" not allowed."}`)
+			if allow := got.Header.Get("Allow"); allow == "" || allow != strings.ToUpper(allow) {
+				t.Errorf("%s %s: Allow is %q", method, path, allow)
+			}
+		}
+		want(t, s.Do(testserver.Request{Method: method, Path: "/nope", Token: token}), 404, `{"detail":"Not found."}`)
+	}
+	want(t, s.Do(testserver.Request{Method: "GET", Path: "/api/v1/users/me/", Token: token}), 200, "") // nobody was logged out
+}
+
+// A method may be as long as a header, and the log holds the beginning of it.
+func TestMethodNamesInTheLog(t *testing.T) {
+	s := sqlite(t)
+	long := strings.Repeat("X", 10<<10)
+	for _, path := range []string{"/api-token-auth/", "/docs/", "/nope"} {
+		if got := s.Do(testserver.Request{Method: long, Path: path}); got.Status != 405 && got.Status != 404 {
+			t.Errorf("%s: %d", path, got.Status)
+		}
+	}
+	if log := s.Log.String(); strings.Contains(log, long[:30]) || strings.Count(log, "method="+long[:20]+"… ") != 3 {
+		t.Errorf("the log holds %d bytes: %.500s", len(log), log)
+	}
 }
 
 func TestHeadIsGetWithoutABody(t *testing.T) {

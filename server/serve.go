@@ -51,7 +51,12 @@ func closing(next http.Handler) http.Handler {
 // Serve answers the connections of a listener until the context ends and t.Delay has passed. Then it takes no more, and
 // returns when the requests under way are answered or t.Shutdown has passed.
 func Serve(ctx context.Context, listener net.Listener, handler http.Handler, t Timeouts, log *slog.Logger) error {
-	s := &http.Server{
+	s := newServer(ctx, handler, t, log)
+	return serveUntil(ctx, s, func() error { return s.Serve(listener) }, t)
+}
+
+func newServer(ctx context.Context, handler http.Handler, t Timeouts, log *slog.Logger) *http.Server {
+	return &http.Server{
 		Handler: closing(handler),
 		BaseContext: func(net.Listener) context.Context {
 			return context.WithValue(context.WithoutCancel(ctx), endingKey{}, ctx)
@@ -61,10 +66,14 @@ func Serve(ctx context.Context, listener net.Listener, handler http.Handler, t T
 		WriteTimeout:      t.Write,
 		IdleTimeout:       t.Idle,
 		MaxHeaderBytes:    maxHeaderBytes,
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+		ErrorLog:          newConnLog(log),
 	}
+}
+
+// serveUntil runs a server until the context ends and t.Delay has passed, and shuts it down.
+func serveUntil(ctx context.Context, s *http.Server, serve func() error, t Timeouts) error {
 	failed := make(chan error, 1)
-	go func() { failed <- s.Serve(listener) }()
+	go func() { failed <- serve() }()
 	select {
 	case err := <-failed:
 		return fmt.Errorf("serve: %w", err)

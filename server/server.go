@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
-	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -78,6 +77,9 @@ type Server struct {
 
 var _ gen.StrictServerInterface = (*Server)(nil)
 
+// patchAsIs is what fetch('…', {method: 'patch'}) sends. All other methods are compared by case (RFC 9110, section 9.1).
+const patchAsIs = "patch"
+
 // New returns the handler of everything that is served: the operations of the contract, the contract itself and its
 // documentation.
 func New(c Config) (http.Handler, error) {
@@ -106,8 +108,10 @@ func New(c Config) (http.Handler, error) {
 		return nil, fmt.Errorf("prepare the documentation: %w", err)
 	}
 	return s.traced(c.Traces, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		r.URL.RawPath = ""                   // a path is the same however it is escaped
-		r.Method = strings.ToUpper(r.Method) // as Django does: browsers send "patch" as it is written
+		r.URL.RawPath = ""         // a path is the same however it is escaped
+		if r.Method == patchAsIs { // browsers put the other methods of the contract in upper case themselves
+			r.Method = http.MethodPatch
+		}
 		e.ServeHTTP(w, r)
 	})), nil
 }

@@ -16,11 +16,12 @@ import (
 )
 
 type compareCmd struct {
-	Old   *url.URL `required:"" placeholder:"URL" help:"The old server, as in https://example.org."`
-	New   *url.URL `required:"" placeholder:"URL" help:"The new server, with REGISTER_THROTTLE=0 and LOGIN_THROTTLE=0."`
-	Token string   `name:"with-token" env:"COMPARE_TOKEN" placeholder:"TOKEN" help:"The token to read profiles with, good at both. The environment is the better place for it."`
-	IDs   string   `name:"ids" placeholder:"FILE" help:"A list of ids whose profiles to read, one on a line, or as in django-ids.csv; - is standard input."`
-	Cases bool     `negatable:"" default:"true" help:"Replay the recorded cases, too, which register some hundred accounts with random names, at both."`
+	Old       *url.URL `required:"" placeholder:"URL" help:"The old server, as in https://example.org."`
+	New       *url.URL `required:"" placeholder:"URL" help:"The new server, with REGISTER_THROTTLE=0 and LOGIN_THROTTLE=0."`
+	Token     string   `name:"with-token" secret:"" env:"COMPARE_TOKEN" placeholder:"TOKEN" help:"The token to read profiles with, good at both. The environment is the better place for it."`
+	TokenFile string   `name:"with-token-file" env:"COMPARE_TOKEN_FILE" placeholder:"FILE" help:"A file with the value of COMPARE_TOKEN on its one line."`
+	IDs       string   `name:"ids" placeholder:"FILE" help:"A list of ids whose profiles to read, one on a line, or as in django-ids.csv; - is standard input."`
+	Cases     bool     `negatable:"" default:"true" help:"Replay the recorded cases, too, which register some hundred accounts with random names, at both."`
 }
 
 // comparison is what was compared so far.

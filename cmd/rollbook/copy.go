@@ -12,8 +12,11 @@ import (
 
 type copyCmd struct {
 	database
-	To string `env:"TO_DATABASE_URL" required:"" placeholder:"URL" help:"The database to copy to, which has no accounts yet: postgres://USER:PASSWORD@HOST/NAME or sqlite:PATH. As it may hold a password, the environment is the better place for it."`
+	To     string `secret:"" env:"TO_DATABASE_URL" required:"" placeholder:"URL" help:"The database to copy to, which has no accounts yet: postgres://USER:PASSWORD@HOST/NAME or sqlite:PATH. As it may hold a password, the environment is the better place for it."`
+	ToFile string `name:"to-file" env:"TO_DATABASE_URL_FILE" placeholder:"FILE" help:"A file with the value of TO_DATABASE_URL on its one line."`
 }
+
+func (c copyCmd) databases() []string { return []string{c.DatabaseURL, c.To} }
 
 // Run copies one database to another, and tells what it copied once all of it is there.
 func (c copyCmd) Run(ctx context.Context, o output) error {

@@ -24,7 +24,8 @@ type ldap struct {
 	Kind         string        `name:"ldap-kind" env:"LDAP_KIND" enum:"openldap,ad" placeholder:"openldap|ad" default:"openldap" help:"What kind of directory it is, which is what the filter and the attributes are by default: OpenLDAP, or Active Directory. Default: ${default}."`
 	Base         string        `name:"ldap-base" env:"LDAP_BASE" placeholder:"DN" help:"Below which DN everybody is, as in ou=people,dc=example,dc=org."`
 	BindDN       string        `name:"ldap-bind-dn" env:"LDAP_BIND_DN" placeholder:"DN" help:"The account that searches. Default: none, the search is anonymous."`
-	BindPassword string        `name:"ldap-bind-password" env:"LDAP_BIND_PASSWORD" placeholder:"PASSWORD" help:"Its password. The environment is the better place for it."`
+	BindPassword string        `name:"ldap-bind-password" secret:"" env:"LDAP_BIND_PASSWORD" placeholder:"PASSWORD" help:"Its password. The environment is the better place for it."`
+	PasswordFile string        `name:"ldap-bind-password-file" env:"LDAP_BIND_PASSWORD_FILE" placeholder:"FILE" help:"A file with the value of LDAP_BIND_PASSWORD on its one line."`
 	CAFile       string        `name:"ldap-ca-file" env:"LDAP_CA_FILE" placeholder:"FILE" help:"Who vouches for the directory: certificates in PEM. Default: those of the system."`
 	Cleartext    bool          `name:"ldap-cleartext" env:"LDAP_CLEARTEXT" help:"Do not encrypt ldap://, so that everybody on the way can read passwords. For a directory on the same machine."`
 	Filter       string        `name:"ldap-filter" env:"LDAP_FILTER" placeholder:"FILTER" help:"Who may sign in; {username} stands for the name that was typed. Default: everybody of the kind of directory whose account is not disabled."`

@@ -23,7 +23,8 @@ type importCmd struct {
 
 type importDjango struct {
 	database
-	From      string  `env:"DJANGO_DATABASE_URL" required:"" placeholder:"URL" help:"Django's database: postgres://USER:PASSWORD@HOST/NAME or sqlite:PATH. It is only read."`
+	From      string  `secret:"" env:"DJANGO_DATABASE_URL" required:"" placeholder:"URL" help:"Django's database: postgres://USER:PASSWORD@HOST/NAME or sqlite:PATH. It is only read."`
+	FromFile  string  `name:"from-file" env:"DJANGO_DATABASE_URL_FILE" placeholder:"FILE" help:"A file with the value of DJANGO_DATABASE_URL on its one line."`
 	UserTable string  `placeholder:"NAME" help:"The table of users, where more than one looks like it."`
 	DryRun    bool    `help:"Count and report, and change nothing."`
 	MostGone  float64 `name:"gone-at-most" placeholder:"PERCENT" default:"10" help:"How many percent of the accounts that were taken over may be gone in Django, and are removed here; where more are, nothing is done. Default: ${default}."`

@@ -8,7 +8,6 @@ import (
 	"io"
 	"log/slog"
 	"net/netip"
-	"net/url"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -49,9 +48,13 @@ func oneLine(err error) string {
 
 // database is the flag of the commands that use the database.
 type database struct {
-	DatabaseURL string `name:"database-url" env:"DATABASE_URL" placeholder:"URL" default:"sqlite:rollbook.db" help:"Where the accounts are kept: postgres://USER:PASSWORD@HOST/NAME or sqlite:PATH. Default: ${default}. As it may hold a password, the environment is the better place for it."`
-	Pool        pool   `embed:""`
+	DatabaseURL     string `name:"database-url" secret:"" env:"DATABASE_URL" placeholder:"URL" default:"sqlite:rollbook.db" help:"Where the accounts are kept: postgres://USER:PASSWORD@HOST/NAME or sqlite:PATH. Default: ${default}. As it may hold a password, the environment is the better place for it."`
+	DatabaseURLFile string `name:"database-url-file" env:"DATABASE_URL_FILE" placeholder:"FILE" help:"A file with the value of DATABASE_URL on its one line. Default: none."`
+	Pool            pool   `embed:""`
 }
+
+// databases are the addresses of the databases that a command opens.
+func (d database) databases() []string { return []string{d.DatabaseURL} }
 
 // pool are the settings of a database that operators make.
 type pool struct {
@@ -91,7 +94,8 @@ type cli struct {
 
 type serve struct {
 	database
-	Addr           string         `env:"ADDR" placeholder:"HOST:PORT" default:"127.0.0.1:8000" help:"The address to listen on. Default: ${default}."`
+	Addr           string         `env:"ADDR" placeholder:"HOST:PORT" default:"127.0.0.1:8000" help:"The address to listen on. Other machines can reach any address but those of loopback: it then needs TLS_CERT_FILE, TRUSTED_PROXIES or ALLOW_PLAIN_HTTP. Default: ${default}."`
+	Transport      transport      `embed:""`
 	MetricsAddr    string         `env:"METRICS_ADDR" placeholder:"HOST:PORT" help:"The address on which Prometheus finds the metrics, at /metrics; not for the public. Default: none."`
 	ShutdownDelay  time.Duration  `env:"SHUTDOWN_DELAY" placeholder:"DURATION" default:"0" help:"How long the server, when it is told to end, goes on answering with /readyz at 503, so that load balancers turn to others before it takes no more. Default: ${default}."`
 	TrustedProxies []netip.Prefix `env:"TRUSTED_PROXIES" placeholder:"CIDR,…" help:"The networks of the proxies in front, whose X-Forwarded-For, X-Request-Id and traceparent are believed. Default: none."`
@@ -156,12 +160,10 @@ func (s serve) Validate() error {
 		return errors.New("--ldap-password-elsewhere must say where passwords are changed")
 	case s.Access.Closed == "":
 		return errors.New("--registration-closed must say where accounts come from")
-	case slices.ContainsFunc(s.Access.Origins, isNoOrigin):
-		return errors.New("--cors-origins must be as in https://example.org, without a path, or *")
 	case s.Throttle.Backoff <= 0 || s.Throttle.BackoffMax < s.Throttle.Backoff:
 		return errors.New("--login-backoff must be more than 0, and --login-backoff-max not less than that")
 	}
-	return errors.Join(s.Lifetimes.Validate(), s.LDAP.Validate(), policyFlag{s.Passwords.MinLength}.Validate())
+	return errors.Join(s.Transport.Validate(), checkOrigins(s.Access.Origins), s.Lifetimes.Validate(), s.LDAP.Validate(), policyFlag{s.Passwords.MinLength}.Validate())
 }
 
 // Validate refuses what makes no sense.
@@ -170,12 +172,6 @@ func (l lifetimes) Validate() error {
 		return errors.New("--token-idle-ttl and --token-ttl must not be less than 0")
 	}
 	return nil
-}
-
-// isNoOrigin tells whether a text is no origin as browsers send it (RFC 6454, section 6.2), nor *.
-func isNoOrigin(text string) bool {
-	u, err := url.Parse(text)
-	return text != "*" && (err != nil || text != u.Scheme+"://"+u.Host || u.Host == "")
 }
 
 // maxPassword is the most that the contract allows a new password to have.
@@ -201,20 +197,28 @@ type command interface {
 
 // run reads the command line and the environment and does what they say.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	asked, logFormat, err := read(args, stdout, stderr)
+	asked, logFormat, secrets, err := read(args, stdout, stderr)
 	if asked == nil || err != nil {
 		return err
 	}
 	end := &screen{to: stderr}
 	log, flush := newLog(end, logFormat)
+	warnExposed(log, "file of a secret", othersOnly, secrets...)
+	if uses, ok := asked.(interface{ databases() []string }); ok {
+		for _, address := range uses.databases() {
+			warnExposed(log, "database", groupAndOthers, repository.Files(address)...)
+		}
+	}
 	err = asked.Run(ctx, output{out: stdout, err: stderr, screen: end, log: log, in: os.Stdin})
 	return errors.Join(err, flush())
 }
 
 // read reads the command line and the environment. There is no command where it has printed the help that was asked for. Nothing of what
-// it knows of all the commands is kept: a server would look through it with each collection of garbage.
-func read(args []string, stdout, stderr io.Writer) (asked command, logFormat string, err error) {
+// it knows of all the commands is kept: a server would look through it with each collection of garbage. It returns the files of
+// secrets that it read.
+func read(args []string, stdout, stderr io.Writer) (asked command, logFormat string, secrets []string, err error) {
 	exited := false
+	var files secretFiles
 	var c cli
 	parser, err := kong.New(&c,
 		kong.Name("rollbook"),
@@ -222,19 +226,23 @@ func read(args []string, stdout, stderr io.Writer) (asked command, logFormat str
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(int) { exited = true }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.Resolvers(&files),
 	)
 	if err != nil {
-		return nil, "", err
+		return nil, "", nil, err
 	}
 	if len(args) == 0 {
 		args = []string{"--help"}
 	}
 	parsed, err := parser.Parse(args)
 	if exited { // the help has been printed; what else the command line lacks does not count
-		return nil, "", nil
+		return nil, "", nil, nil
+	}
+	if err == nil {
+		err = checkTwice(parsed)
 	}
 	if err != nil {
-		return nil, "", fmt.Errorf("%w (see rollbook --help)", err)
+		return nil, "", nil, fmt.Errorf("%w (see rollbook --help)", err)
 	}
-	return parsed.Selected().Target.Interface().(command), c.LogFormat, nil
+	return parsed.Selected().Target.Interface().(command), c.LogFormat, files.read, nil
 }

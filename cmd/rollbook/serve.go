@@ -18,6 +18,15 @@ import (
 
 // Run serves until the context ends.
 func (s serve) Run(ctx context.Context, o output) (err error) {
+	if err := s.checkAddress(); err != nil {
+		return err
+	}
+	var https *certificate
+	if s.Transport.CertFile != "" {
+		if https, err = openCertificate(s.Transport.CertFile, s.Transport.KeyFile, o.log); err != nil {
+			return err
+		}
+	}
 	directory, err := s.LDAP.directory()
 	if err != nil {
 		return err
@@ -76,23 +85,34 @@ func (s serve) Run(ctx context.Context, o output) (err error) {
 		o.log.Warn("whoever registers a name first keeps those in the directory from signing in who have it: close the registration with REGISTRATION=closed")
 	}
 	defer s.lookForLeavers(ctx, db, directory, o)()
-	return s.serve(ctx, handler, metrics, o, fmt.Sprintf("  database  %s (%d migrations applied)\n", db.Name(), len(applied)))
+	return s.serve(ctx, handler, https, metrics, o, fmt.Sprintf("  database  %s (%d migrations applied)\n", db.Name(), len(applied)))
 }
 
 // serve listens, says where, and answers until the context ends.
-func (s serve) serve(ctx context.Context, handler http.Handler, metrics prometheus.Gatherer, o output, about string) error {
-	listener, err := listen(ctx, s.Addr)
+func (s serve) serve(
+	ctx context.Context, handler http.Handler, https *certificate, metrics prometheus.Gatherer, o output, about string,
+) error {
+	listener, err := listen(ctx, s.Addr, s.plainHTTPAllowed())
 	if err != nil {
 		return err
 	}
 	base := "http://" + reachable(listener.Addr())
+	if https != nil {
+		base = "https://" + reachable(listener.Addr())
+	}
 	said := fmt.Sprintf("Rollbook %s\n  API       %s/api/v1/\n  docs      %s/docs/\n", version, base, base)
 	timeouts := server.DefaultTimeouts
 	timeouts.Delay = s.ShutdownDelay
+	if s.Transport.AllowPlainHTTP && https == nil && !isLoopback(listener.Addr().String()) {
+		o.log.Warn("plain HTTP is served to other machines: passwords and tokens can be read on the network", "address", listener.Addr().String())
+	}
 	var metricsListener net.Listener
 	if s.MetricsAddr != "" {
-		if metricsListener, err = listen(ctx, s.MetricsAddr); err != nil {
+		if metricsListener, err = listen(ctx, s.MetricsAddr, true); err != nil {
 			return err
+		}
+		if !isLoopback(metricsListener.Addr().String()) {
+			o.log.Warn("other machines can read the metrics, over plain HTTP", "address", metricsListener.Addr().String())
 		}
 		said += fmt.Sprintf("  metrics   http://%s/metrics\n", reachable(metricsListener.Addr()))
 	}
@@ -103,20 +123,16 @@ func (s serve) serve(ctx context.Context, handler http.Handler, metrics promethe
 	answering, ended := context.WithCancel(context.WithoutCancel(ctx)) // the metrics can be read to the end
 	serving.Go(func() error {
 		defer ended()
-		return server.Serve(ctx, listener, handler, timeouts, o.log)
+		if https == nil {
+			return server.Serve(ctx, listener, handler, timeouts, o.log)
+		}
+		go https.watch(ctx)
+		return server.ServeTLS(ctx, listener, https.get, handler, timeouts, o.log)
 	})
 	if metricsListener != nil {
 		serving.Go(func() error { return serveMetrics(answering, metricsListener, metrics, o.log) })
 	}
 	return serving.Wait()
-}
-
-func listen(ctx context.Context, address string) (net.Listener, error) {
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
-	if err != nil {
-		return nil, fmt.Errorf("listen on %s: %w", address, err)
-	}
-	return listener, nil
 }
 
 // closed is what is said to who wants to register, and empty where they may.
@@ -172,13 +188,4 @@ func (d database) open(ctx context.Context) (db *repository.DB, applied []string
 		return nil, nil, errors.Join(err, db.Close())
 	}
 	return db, applied, nil
-}
-
-// reachable is an address that a browser on this machine can open, where the server listens on all of them.
-func reachable(address net.Addr) string {
-	tcp, ok := address.(*net.TCPAddr)
-	if ok && tcp.IP.IsUnspecified() {
-		return fmt.Sprintf("localhost:%d", tcp.Port)
-	}
-	return address.String()
 }

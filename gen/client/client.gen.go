@@ -300,7 +300,7 @@ type UserRegistration struct {
 
 	// Username The name the user will log in with: letters and digits of any script, and `@ . + - _`. The pattern says
 	// what this means for ASCII; of the other characters, letters and numbers (Unicode's categories L and N)
-	// are allowed. Names are told apart by case.
+	// are allowed, but for the few that are invisible, as U+3164 is. Names are told apart by case.
 	//
 	//
 	// Example: richard
