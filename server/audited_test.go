@@ -383,6 +383,7 @@ func TestThrottledFloodIsCounted(t *testing.T) {
 		}
 		// The first and its request, a line per minute that it takes, the last, and the registration with its request.
 		const most = 12
+		t.Logf("%d throttled requests are %d lines of %d bytes", requests, lines, len(a.log.String())-a.read)
 		if counted != requests || lines > most {
 			t.Errorf("%d requests are %d lines that count %d, want %d lines at most", requests, lines, counted, most)
 		}

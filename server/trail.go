@@ -49,7 +49,7 @@ func NewTrail(log *slog.Logger) *Trail { return &Trail{log: log, tallies: map[re
 // repeat writes an event, or counts it for a later line, and reports which.
 func (t *Trail) repeat(ctx context.Context, r repeatable, from netip.Addr, request string) (written bool) {
 	r.network = NetworkOf(from)
-	if counted, key := t.count(r, from.String()); !counted {
+	if counted, key := t.count(r, from.String()); !counted { //nolint:contextcheck // later lines are not of this request
 		t.write(ctx, key, from.String(), 1, slog.String(keyRequest, request))
 		return true
 	}

@@ -54,15 +54,15 @@ func (l *auditLog) lines(t *testing.T) (lines []auditLine) {
 	return lines
 }
 
-// sum fails the test if there are more lines than max, or their counts are not all events.
-func (l *auditLog) sum(t *testing.T, events, max int) {
+// sum fails the test if there are more lines than most, or their counts are not all events.
+func (l *auditLog) sum(t *testing.T, events, most int) {
 	t.Helper()
 	lines, sum := l.lines(t), 0
 	for _, line := range lines {
 		sum += line.Count
 	}
-	if sum != events || len(lines) > max {
-		t.Errorf("%d lines count %d events, want %d lines at most for %d events", len(lines), sum, max, events)
+	if sum != events || len(lines) > most {
+		t.Errorf("%d lines count %d events, want %d lines at most for %d events", len(lines), sum, most, events)
 	}
 }
 

@@ -56,7 +56,7 @@ func (s serve) Run(ctx context.Context, o output) (err error) {
 	}
 	defer flush()
 	trail := server.NewTrail(o.log)
-	defer trail.Flush()
+	defer trail.Flush() //nolint:contextcheck // the requests that it is about have ended
 	metrics := newMetrics()
 	handler, err := server.New(server.Config{
 		DB:                db,
