@@ -118,7 +118,7 @@ func TestThrottleCommands(t *testing.T) {
 // With the settings as shipped, nobody is refused.
 func TestSchoolSignsInOnDayOne(t *testing.T) {
 	t.Parallel()
-	asked, _, err := read([]string{"serve"}, &bytes.Buffer{}, &bytes.Buffer{})
+	asked, _, _, err := read([]string{"serve"}, &bytes.Buffer{}, &bytes.Buffer{})
 	if err != nil {
 		t.Fatal(err)
 	}
