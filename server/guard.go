@@ -112,14 +112,18 @@ func (s *Server) check(c echo.Context, op *operation, user repository.Profile) e
 	if err != nil {
 		return err
 	}
-	if err := replaceBody(c.Request(), fields); err != nil {
-		return err
-	}
-	violations, err := op.violations(fields)
+	violations, err := op.violations(fields, problems)
 	if err != nil {
 		return fmt.Errorf("check the body: %w", err)
 	}
-	return fieldErrorsOf(slices.Concat(problems, weaknesses(s.policy, op.fields, fields, user), violations))
+	weak, err := weaknesses(c.Request().Context(), s.policy, op.fields, fields, user)
+	if err != nil {
+		return err
+	}
+	if err := fieldErrorsOf(slices.Concat(problems, weak, violations)); err != nil {
+		return err
+	}
+	return replaceBody(c.Request(), fields)
 }
 
 // replaceBody puts JSON in the place of whatever the body was.

@@ -85,7 +85,11 @@ func (s *Server) setPassword(ctx context.Context, setting *gen.PasswordSetting) 
 		return user.ID, fmt.Errorf("code of %s: %w", user.ID, repository.ErrNotFound)
 	}
 	// The guard has not seen the account's names and address. The code is not used up by a weak password.
-	if messages := s.policy.Check(setting.NewPassword, attributesOf(user.Profile)); len(messages) > 0 {
+	messages, err := s.policy.Check(ctx, setting.NewPassword, attributesOf(user.Profile))
+	if err != nil {
+		return user.ID, fmt.Errorf("check a new password: %w", err)
+	}
+	if len(messages) > 0 {
 		return user.ID, fieldErrors{"new_password": messages}
 	}
 	encoded, err := s.hasher.Encode(ctx, setting.NewPassword)
