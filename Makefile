@@ -13,7 +13,7 @@ BINARY   = rollbook
 PGO      = cmd/rollbook/rollbook.pgo
 
 .DEFAULT_GOAL = help
-.PHONY: help run build release test test-long gen check gen-check vet lint deploy-lint contract-lint contract-breaking contract-release test-race fuzz fault bench bench-growth pgo screenshot npm sdk
+.PHONY: help run build release test test-long gen common check gen-check vet lint deploy-lint contract-lint contract-breaking contract-release test-race fuzz fault bench bench-growth pgo screenshot npm sdk
 
 help: ## Show what there is to make.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ GENERATE = go run github.com/oapi-codegen/oapi-codegen/v2/cmd/oapi-codegen -conf
 
 gen: ## Generate gen/ from openapi.yaml.
 	$(call GENERATE,gen)
+
+common: npm ## Make the list of common passwords anew, from Debian's python3-django and the package in test/package.json.
+	cd password && go run generate_common.go
 
 check: gen-check vet lint deploy-lint contract-lint contract-breaking sdk test-race test-long ## Check everything, as CI does.
 
@@ -82,7 +85,7 @@ test-race: npm # The tests with the race detector, and how much of the contract 
 
 fuzz: ## Try CHECKS random requests (100000), and FUZZTIME (1m) on each fuzz target.
 	go test ./test/contract -run TestRandomRequests -timeout 0 -rapid.checks=$(or $(CHECKS),100000) -rapid.seed=0
-	for target in FuzzCanonicalBody FuzzAuthorization; do \
+	for target in FuzzCanonicalBody FuzzAuthorization FuzzCostlyBody; do \
 	  go test ./server -run '^$$' -fuzz $$target -fuzztime $(or $(FUZZTIME),1m) || exit 1; done
 
 fault: ## Break the database, its connections, the disk, clients and the server itself, for some minutes, and print figures.

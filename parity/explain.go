@@ -72,6 +72,16 @@ var rows = []struct {
 	{4, func(x Exchange) bool { // a number for a text
 		return x.isJSON() && number.MatchString(x.text()) && x.refuses(notText) && x.refuses(weak, notText)
 	}},
+	{24, func(x Exchange) bool { // a text that is too long, and wrong otherwise as well
+		old, shortened := x.Old.fields(), 0
+		for name, message := range x.New.fields() {
+			if old[name] != message && tooLong.MatchString(message) && strings.Contains(old[name], message) {
+				old[name] = message
+				shortened++
+			}
+		}
+		return shortened > 0 && maps.Equal(old, x.New.fields())
+	}},
 	{9, func(x Exchange) bool { // a taken username beside other wrong fields
 		old, got := x.Old.fields(), x.New.fields()
 		taken := strings.Contains(old["username"], "already exists")
@@ -84,6 +94,7 @@ var (
 	bareID  = regexp.MustCompile(`/users/([0-9a-fA-F]{32}|\{.*\}|urn:.*)/?$`)
 	number  = regexp.MustCompile(`[:\[]\s*-?[0-9]`)
 	spaced  = regexp.MustCompile(`password"\s*:\s*"(\s|[^"]*\s")|(^|&)password=(\s|[^&]*\s(&|$))|name="password"\r\n\r\n([ \t]|[^\r\n]*[ \t]\r\n)`)
+	tooLong = regexp.MustCompile(`^Ensure this field has no more than [0-9]+ characters\.$`)
 	notText = regexp.MustCompile(`^(Not a valid string\.|Enter a valid email address\.)$`)
 	weak    = regexp.MustCompile(`^(This password is|The password is too similar|Ensure this field has no more than 128 characters)`)
 )

@@ -1,6 +1,7 @@
 package roster
 
 import (
+	"context"
 	"maps"
 	"strings"
 	"time"
@@ -43,7 +44,7 @@ type student struct {
 }
 
 // check reads a record. What it says is held against the rules of the API, in the words of the API.
-func (i *importer) check(r record) (student, error) {
+func (i *importer) check(ctx context.Context, r record) (student, error) {
 	s := student{Row: Row{Line: r.line, Username: r.cells[colUsername]}, has: map[string]bool{}}
 	if r.wrong != "" {
 		s.Result, s.Reason, s.nameless = Wrong, r.wrong, true
@@ -56,7 +57,7 @@ func (i *importer) check(r record) (student, error) {
 			fields[name] = cell
 		}
 	}
-	fields, wrong, err := i.Rules.Check(fields)
+	fields, wrong, err := i.Rules.Check(ctx, fields)
 	if err != nil {
 		return student{}, err
 	}

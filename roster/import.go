@@ -198,7 +198,7 @@ func (i *importer) eachBatch(ctx context.Context, f func(context.Context, []*stu
 			if err != nil {
 				return err
 			}
-			s, err := i.check(rec)
+			s, err := i.check(ctx, rec)
 			if err != nil {
 				return err
 			}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/labstack/echo/v4"
 	"golang.org/x/text/unicode/norm"
@@ -35,14 +36,18 @@ type value struct {
 // textField is what the contract says of a text in a body, as far as its canonical form goes.
 type textField struct {
 	name      string
+	maxLength int // in characters of the canonical form; 0 is no limit
 	trim      bool
 	normalize bool
 	policy    bool // it is a new password
 }
 
+// notText stands for any JSON value that is neither a text nor null: only its type counts, as every field is a text.
+const notText = false
+
 // canonical reads the body, in whatever media type, into one JSON object of the fields that the contract lists: text
-// is trimmed and normalised as it says there. The problems are those that JSON could not carry on to the contract's
-// own check.
+// is trimmed and normalised as it says there. A field with problems is left out of the object. The problems are those that
+// JSON could not carry on to the contract's own check, and those that make any further check of the field superfluous.
 func (op *operation) canonical(c echo.Context) (map[string]any, []problem, error) {
 	values, err := op.readBody(c)
 	if err != nil {
@@ -54,17 +59,29 @@ func (op *operation) canonical(c echo.Context) (map[string]any, []problem, error
 		v, ok := values[field.name]
 		switch {
 		case !ok:
-			continue
-		case v.other != nil:
-			if fields[field.name], err = decode(v.other); err != nil {
-				return nil, nil, err
-			}
+		case v.other == nil:
+			problems = append(problems, field.read(v, fields)...)
+		case string(v.other) == "null":
+			fields[field.name] = nil
 		default:
-			fields[field.name] = field.canonical(v.text)
-			problems = append(problems, field.unfit(v)...)
+			fields[field.name] = notText
 		}
 	}
 	return fields, problems, nil
+}
+
+// read puts the canonical form of a text into the fields, unless the text is too long or blank, and returns what is wrong
+// with it whatever its field is.
+func (f textField) read(v value, fields map[string]any) []problem {
+	text, fits := f.canonical(v.text)
+	if !fits {
+		return []problem{{f.name, onlyOne, fmt.Sprintf(msgTooLong, f.maxLength)}}
+	}
+	if f.policy && strings.TrimFunc(text, isSpace) == "" {
+		return []problem{{f.name, onlyOne, msgBlank}}
+	}
+	fields[f.name] = text
+	return f.unfit(v)
 }
 
 // unfit returns what is wrong with a text whatever its field is.
@@ -79,14 +96,41 @@ func (f textField) unfit(v value) []problem {
 	return problems
 }
 
-func (f textField) canonical(text string) string {
+const (
+	// maxComposed is how many characters of a text NFKC makes one of, at most: no character decomposes into more than four
+	// (UAX #15, table "Maximum Expansion Factors", NFD in UTF-32), and the NFD of the result is the NFKD of the text.
+	maxComposed = 4
+
+	// maxNormalized is how many bytes a text without a limit may have to be normalised. PostgreSQL's index on usernames holds
+	// no longer ones, so that no account has one.
+	maxNormalized = 4096
+)
+
+// canonical returns the canonical form of a text. It reports false, and returns the text trimmed at most, if the text is
+// longer than the field may be. Such a text is not normalised.
+func (f textField) canonical(text string) (canonical string, fits bool) {
 	if f.trim {
 		text = strings.TrimFunc(text, isSpace)
 	}
-	if f.normalize {
-		text = norm.NFKC.String(text)
+	if f.maxLength == 0 {
+		if f.normalize && len(text) <= maxNormalized {
+			text = norm.NFKC.String(text)
+		}
+		return text, true
 	}
-	return text
+	if !f.normalize {
+		return text, !longerThan(text, f.maxLength)
+	}
+	if longerThan(text, maxComposed*f.maxLength) {
+		return text, false
+	}
+	text = norm.NFKC.String(text)
+	return text, !longerThan(text, f.maxLength)
+}
+
+// longerThan reports whether a text has more characters than a limit.
+func longerThan(text string, limit int) bool {
+	return len(text) > limit && (len(text) > utf8.UTFMax*limit || utf8.RuneCountInString(text) > limit)
 }
 
 // isSpace is what Python's str.strip takes away: Unicode's white space, and four separators of ASCII.

@@ -9,14 +9,15 @@ import (
 )
 
 const (
-	form      = "application/x-www-form-urlencoded"
-	multi     = "multipart/form-data; boundary=B"
-	required  = `{"password":["This field is required."],"username":["This field is required."]}`
-	noString  = "Not a valid string."
-	badName   = "Enter a valid username. This value may contain only letters, numbers, and @/./+/-/_ characters."
-	noNUL     = "Null characters are not allowed."
-	tooLong   = "Ensure this field has no more than 150 characters."
-	malformed = `{"detail":"Multipart form parse error - the body is malformed or ends early"}`
+	form         = "application/x-www-form-urlencoded"
+	multi        = "multipart/form-data; boundary=B"
+	required     = `{"password":["This field is required."],"username":["This field is required."]}`
+	noString     = "Not a valid string."
+	badName      = "Enter a valid username. This value may contain only letters, numbers, and @/./+/-/_ characters."
+	noNUL        = "Null characters are not allowed."
+	tooLong      = "Ensure this field has no more than 150 characters."
+	tooLongEmail = "Ensure this field has no more than 254 characters."
+	malformed    = `{"detail":"Multipart form parse error - the body is malformed or ends early"}`
 )
 
 // part is one field of a multipart form.
@@ -64,11 +65,13 @@ func TestBodies(t *testing.T) {
 		"UTF-8 by another name":      {"application/json; charset=UTF_8", `{"username":"UNIQUE"` + pw, 201, ""},
 		"the last of equal names":    {"application/json", `{"username":"a b","username":"UNIQUE"` + pw, 201, ""},
 		"names are told by case":     {"application/json", `{"Username":"x","USERNAME":"y"` + pw, 400, `{"username":["This field is required."]}`},
-		"all that is wrong":          {"application/json", `{"username":"a b\u0000\ud800` + strings.Repeat("x", 150) + `"` + pw, 400, `{"username":["` + badName + `","` + tooLong + `","` + noNUL + `","Surrogate characters are not allowed: U+D800."]}`},
+		"all that is wrong":          {"application/json", `{"username":"a b\u0000\ud800"` + pw, 400, `{"username":["` + badName + `","` + noNUL + `","Surrogate characters are not allowed: U+D800."]}`},
+		"too long before all else":   {"application/json", `{"username":"a b\u0000\ud800` + strings.Repeat("x", 150) + `","email":"` + strings.Repeat("x", 255) + `","password":"x` + strings.Repeat("1", 128) + `"}`, 400, `{"email":["` + tooLongEmail + `"],"password":["Ensure this field has no more than 128 characters."],"username":["` + tooLong + `"]}`},
 		"NUL":                        {"application/json", `{"username":"UNIQUE","first_name":"a\u0000","last_name":"\u0000","email":"a\u0000@b.org","password":"Correct\u0000Horse"}`, 400, `{"email":["` + noNUL + `","Enter a valid email address."],"first_name":["` + noNUL + `"],"last_name":["` + noNUL + `"],"password":["` + noNUL + `"]}`},
 		"half of a pair":             {"application/json", `{"username":"UNIQUE","first_name":"\ud83d","last_name":"\ude00\ud83d","password":"Correct-Horse\\\udc00"}`, 400, `{"first_name":["Surrogate characters are not allowed: U+D83D."],"last_name":["Surrogate characters are not allowed: U+DE00."],"password":["Surrogate characters are not allowed: U+DC00."]}`},
 		"whole pairs":                {"application/json", `{"username":"UNIQUE","first_name":"\ud83d\ude00","last_name":"\\ud800"` + pw, 201, ""},
 		"half of a pair, unlisted":   {"application/json", `{"username":"UNIQUE","x":"\ud83d","y\ud83d":1` + pw, 201, ""},
+		"a blank password":           {"application/json", `{"username":"UNIQUE","password":"\u0020\t\u00a0\u001f\u2003\u0085    "}`, 400, `{"password":["This field may not be blank."]}`},
 		"blank before all else":      {"application/json", `{"username":" \t\u00a0\u001f","password":""}`, 400, `{"password":["This field may not be blank."],"username":["This field may not be blank."]}`},
 		"150 characters, not bytes":  {"application/json", `{"username":"UNIQUE","first_name":"` + strings.Repeat("😀", 150) + `"` + pw, 201, ""},
 		"151 characters":             {"application/json", `{"username":"UNIQUE","first_name":"` + strings.Repeat("😀", 151) + `"` + pw, 400, `{"first_name":["` + tooLong + `"]}`},

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -40,16 +39,6 @@ func jsonFields(data []byte) (map[string]value, error) {
 		values[name] = v
 	}
 	return values, nil
-}
-
-// decode reads a valid JSON value. Numbers stay as they are written.
-func decode(raw json.RawMessage) (value any, err error) {
-	d := json.NewDecoder(bytes.NewReader(raw))
-	d.UseNumber()
-	if err := d.Decode(&value); err != nil {
-		return nil, fmt.Errorf("read a JSON value: %w", err)
-	}
-	return value, nil
 }
 
 func jsonError(what string) error {

@@ -115,9 +115,14 @@ func (c *contract) operation(path string, item *openapi3.PathItem, method string
 	return o, nil
 }
 
-// violations are what the contract has against the fields of a body.
-func (op *operation) violations(fields map[string]any) ([]problem, error) {
-	return problemsOf(op.body.VisitJSON(fields, schemaOptions...))
+// violations are what the contract has against the fields of a body. What problems are known of already is left out of
+// the fields, but not missing.
+func (op *operation) violations(fields map[string]any, known []problem) ([]problem, error) {
+	found, err := problemsOf(op.body.VisitJSON(fields, schemaOptions...))
+	return slices.DeleteFunc(found, func(p problem) bool {
+		_, checked := fields[p.field]
+		return !checked && slices.ContainsFunc(known, func(k problem) bool { return k.field == p.field })
+	}), err
 }
 
 func fieldOf(name string, schema *openapi3.Schema) (textField, error) {
@@ -132,7 +137,14 @@ func fieldOf(name string, schema *openapi3.Schema) (textField, error) {
 	if err != nil {
 		return textField{}, err
 	}
-	return textField{name: name, trim: schema.Format != formatPassword, normalize: normalize, policy: policy}, nil
+	field := textField{name: name, trim: schema.Format != formatPassword, normalize: normalize, policy: policy}
+	switch {
+	case schema.MaxLength != nil:
+		field.maxLength = int(*schema.MaxLength) //nolint:gosec // a contract with such a length is ours
+	case schema.Format == formatEmail:
+		field.maxLength = maxEmail
+	}
+	return field, nil
 }
 
 // has tells whether there is an extension that may say one thing only.

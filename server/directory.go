@@ -77,7 +77,7 @@ func (s *Server) verifyByDirectory(
 // accountOf is the account of a person, as far as the contract allows what the directory says of them: a name or an address that it
 // does not is left out. Without a username, it is directory.ErrUnusable.
 func (s *Server) accountOf(ctx context.Context, p directory.Person) (repository.User, error) {
-	fields, wrong, err := s.rules.Check(map[string]string{
+	fields, wrong, err := s.rules.Check(ctx, map[string]string{
 		"username": p.Username, "first_name": p.FirstName, "last_name": p.LastName, "email": p.Email,
 	})
 	if err != nil {

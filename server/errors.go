@@ -74,6 +74,7 @@ var answers = []struct{ is, answer error }{
 	{repository.ErrUnavailable, errUnavailable},
 	{directory.ErrUnavailable, errUnavailable},
 	{password.ErrBusy, errUnavailable},
+	{password.ErrBreachedList, errUnavailable},
 	{context.Canceled, errUnavailable},
 	{context.DeadlineExceeded, errUnavailable},
 	{echo.ErrNotFound, errNotFound},

@@ -130,19 +130,22 @@ func (s *Server) check(c echo.Context, op *operation, user repository.Profile) e
 	if err != nil {
 		return err
 	}
-	if err := replaceBody(c.Request(), fields); err != nil {
-		return err
-	}
-	violations, err := op.violations(fields)
+	violations, err := op.violations(fields, problems)
 	if err != nil {
 		return fmt.Errorf("check the body: %w", err)
 	}
-	weak := weaknesses(s.policy, op.fields, fields, user)
+	weak, err := weaknesses(c.Request().Context(), s.policy, op.fields, fields, user)
+	if err != nil {
+		return err
+	}
 	err = fieldErrorsOf(slices.Concat(problems, weak, violations))
 	if len(weak) > 0 && len(problems)+len(violations) == 0 {
 		err = fmt.Errorf("%w: %w", errWeakPassword, err)
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return replaceBody(c.Request(), fields)
 }
 
 // replaceBody puts JSON in the place of whatever the body was.

@@ -88,7 +88,11 @@ func (s *Server) setPassword(ctx context.Context, a *attempt, setting *gen.Passw
 	}
 	callerOf(ctx).identified = user.ID
 	// The guard has not seen the account's names and address. The code is not used up by a weak password.
-	if messages := s.policy.Check(setting.NewPassword, attributesOf(user.Profile)); len(messages) > 0 {
+	messages, err := s.policy.Check(ctx, setting.NewPassword, attributesOf(user.Profile))
+	if err != nil {
+		return user.ID, fmt.Errorf("check a new password: %w", err)
+	}
+	if len(messages) > 0 {
 		return user.ID, fmt.Errorf("%w: %w", errWeakPassword, fieldErrors{"new_password": messages})
 	}
 	encoded, err := s.hasher.Encode(ctx, setting.NewPassword)

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"net/http"
@@ -15,25 +16,32 @@ import (
 // Rules are those that the contract and a policy have for accounts, for who makes accounts otherwise than by HTTP.
 type Rules struct {
 	op     *operation
-	policy password.Policy
+	policy policy
+}
+
+// policy says what is wrong with a new password.
+type policy interface {
+	Check(ctx context.Context, plain string, attributes []password.Attribute) ([]string, error)
 }
 
 // NewRules reads the contract.
-func NewRules(policy password.Policy) (*Rules, error) {
+func NewRules(p password.Policy) (*Rules, error) {
 	api, err := loadContract(rollbook.OpenAPI)
 	if err != nil {
 		return nil, fmt.Errorf("read the contract: %w", err)
 	}
-	return rulesOf(api, policy), nil
+	return rulesOf(api, p), nil
 }
 
-func rulesOf(api *contract, policy password.Policy) *Rules {
-	return &Rules{api.operations[key(http.MethodPost, "/api/v1/users/")], policy}
+func rulesOf(api *contract, p policy) *Rules {
+	return &Rules{api.operations[key(http.MethodPost, "/api/v1/users/")], p}
 }
 
 // Check makes the fields of a registration canonical, and returns what is wrong with them by their names, in the words of
-// the API. Fields that are left out may be missing, but for the username.
-func (r *Rules) Check(fields map[string]string) (canonical map[string]string, wrong map[string][]string, err error) {
+// the API. Fields that are left out may be missing, but for the username. A text that is too long is returned as it is.
+func (r *Rules) Check(
+	ctx context.Context, fields map[string]string,
+) (canonical map[string]string, wrong map[string][]string, err error) {
 	canonical, values := map[string]string{}, map[string]any{}
 	var problems []problem
 	for _, field := range r.op.fields {
@@ -41,17 +49,21 @@ func (r *Rules) Check(fields map[string]string) (canonical map[string]string, wr
 		if !ok {
 			continue
 		}
-		canonical[field.name] = field.canonical(text)
-		values[field.name] = canonical[field.name]
-		problems = append(problems, field.unfit(value{text: text})...)
+		problems = append(problems, field.read(value{text: text}, values)...)
+		canonical[field.name] = text
+		if read, ok := values[field.name].(string); ok {
+			canonical[field.name] = read
+		}
 	}
-	violations, err := r.op.violations(values)
+	violations, err := r.op.violations(values, problems)
 	if err != nil {
 		return nil, nil, err
 	}
-	problems = append(problems, violations...)
-	problems = append(problems, weaknesses(r.policy, r.op.fields, values, repository.Profile{})...)
-	wrong = sorted(problems)
+	weak, err := weaknesses(ctx, r.policy, r.op.fields, values, repository.Profile{})
+	if err != nil {
+		return nil, nil, err
+	}
+	wrong = sorted(slices.Concat(problems, violations, weak))
 	if _, given := fields["password"]; !given {
 		delete(wrong, "password")
 	}
@@ -77,9 +89,11 @@ func attributesOf(user repository.Profile) []password.Attribute {
 
 // weaknesses are what the policy has against the new passwords of a body, for the account that it is about: as the body
 // would have it, and as it is otherwise.
-func weaknesses(policy password.Policy, listed []textField, fields map[string]any, user repository.Profile) []problem {
+func weaknesses(
+	ctx context.Context, p policy, listed []textField, fields map[string]any, user repository.Profile,
+) ([]problem, error) {
 	if !slices.ContainsFunc(listed, func(f textField) bool { return f.policy }) {
-		return nil
+		return nil, nil
 	}
 	for name, value := range map[string]*string{
 		"username": &user.Username, "first_name": &user.FirstName, "last_name": &user.LastName, "email": &user.Email,
@@ -91,12 +105,16 @@ func weaknesses(policy password.Policy, listed []textField, fields map[string]an
 	var problems []problem
 	for _, field := range listed {
 		plain, ok := fields[field.name].(string)
-		if !field.policy || !ok || plain == "" { // the contract has its say about what is missing or blank
+		if !field.policy || !ok { // the contract has its say about what is missing
 			continue
 		}
-		for _, message := range policy.Check(plain, attributesOf(user)) {
+		messages, err := p.Check(ctx, plain, attributesOf(user))
+		if err != nil {
+			return nil, fmt.Errorf("check a new password: %w", err)
+		}
+		for _, message := range messages {
 			problems = append(problems, problem{field.name, ofOther, message})
 		}
 	}
-	return problems
+	return problems, nil
 }

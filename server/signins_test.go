@@ -120,7 +120,7 @@ func TestChangePassword(t *testing.T) {
 	for _, contentType := range []string{form, multi} {
 		body := map[string]string{form: "new_password=x", multi: part("new_password", "x", "") + "--B--"}[contentType]
 		r := testserver.Request{Method: "POST", Path: path, Token: token, Body: body, Header: map[string]string{"Content-Type": contentType}}
-		want(t, s.Do(r), 400, `{"current_password":["This field is required."],"new_password":["This password is too short. It must contain at least 8 characters."]}`)
+		want(t, s.Do(r), 400, `{"current_password":["This field is required."],"new_password":["This password is too short. It must contain at least 8 characters.","This password is too common."]}`)
 	}
 	want(t, s.Do(testserver.Request{Method: "POST", Path: path, Token: other, Body: `{}`}), 403, "")
 	want(t, s.Do(testserver.Request{Method: "POST", Path: path, Token: token, Body: `{"current_password":"x","new_password":"long-enough-9"}`}), 400, "")
@@ -137,7 +137,7 @@ func TestPolicyAtRegistration(t *testing.T) {
 		`{"username":"u","password":"pied.piper.com","email":"x@piedpiper.com"}`:         `{"password":["The password is too similar to the email address."]}`,
 		`{"username":"u","password":"` + strings.Repeat("x9", 65) + `"}`:                 `{"password":["Ensure this field has no more than 128 characters."]}`,
 		`{"username":"u","password":"password\u0000"}`:                                   `{"password":["` + noNUL + `"]}`,
-		`{"username":["u"],"password":"` + strings.Repeat("1", 129) + `","email":false}`: `{"email":["Enter a valid email address."],"password":["Ensure this field has no more than 128 characters.","This password is entirely numeric."],"username":["` + noString + `"]}`,
+		`{"username":["u"],"password":"` + strings.Repeat("1", 129) + `","email":false}`: `{"email":["Enter a valid email address."],"password":["Ensure this field has no more than 128 characters."],"username":["` + noString + `"]}`,
 	} {
 		want(t, s.Do(testserver.Request{Method: "POST", Path: "/api/v1/users/", Body: body}), 400, answer)
 	}

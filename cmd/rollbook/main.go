@@ -122,7 +122,7 @@ type access struct {
 type passwords struct {
 	HashWait    time.Duration `env:"HASH_WAIT" placeholder:"DURATION" default:"5s" help:"How long a login or registration waits for its turn, at a rate limit that others in progress fill and to hash a password, before it is answered 503. Default: ${default}."`
 	RefuseAfter time.Duration `name:"login-refuse-after" env:"LOGIN_REFUSE_AFTER" placeholder:"DURATION" default:"300ms" help:"How long after its arrival a login is refused, so that the time does not tell why. Longer than the slowest stored password takes to verify. Default: ${default}."`
-	MinLength   int           `name:"password-min-length" env:"PASSWORD_MIN_LENGTH" placeholder:"N" default:"8" help:"How many characters a new password needs, at least 8. Default: ${default}."`
+	policyFlags
 }
 
 type lifetimes struct {
@@ -163,7 +163,7 @@ func (s serve) Validate() error {
 	case s.Throttle.Backoff <= 0 || s.Throttle.BackoffMax < s.Throttle.Backoff:
 		return errors.New("--login-backoff must be more than 0, and --login-backoff-max not less than that")
 	}
-	return errors.Join(s.Transport.Validate(), checkOrigins(s.Access.Origins), s.Lifetimes.Validate(), s.LDAP.Validate(), policyFlag{s.Passwords.MinLength}.Validate())
+	return errors.Join(s.Transport.Validate(), checkOrigins(s.Access.Origins), s.Lifetimes.Validate(), s.LDAP.Validate(), s.Passwords.Validate())
 }
 
 // Validate refuses what makes no sense.
@@ -173,9 +173,6 @@ func (l lifetimes) Validate() error {
 	}
 	return nil
 }
-
-// maxPassword is the most that the contract allows a new password to have.
-const maxPassword = 128
 
 // maxRefuseAfter leaves enough of the time that the server has to write an answer.
 const maxRefuseAfter = 10 * time.Second

@@ -24,7 +24,7 @@ type rosterCmd struct {
 
 type rosterImport struct {
 	database
-	policyFlag
+	policyFlags
 	Code              codeLife `embed:""`
 	File              string   `arg:"" help:"The list: UTF-8, with commas, semicolons or tabs; the first line names the columns, out of username, first_name, last_name, email, password, password_hash and active."`
 	DryRun            bool     `help:"Show what would be done, and do nothing."`
@@ -40,7 +40,7 @@ type rosterExport struct {
 
 // Validate refuses what makes no sense.
 func (c rosterImport) Validate() error {
-	return errors.Join(checkPercent("--deactivate-at-most", c.Most), c.Code.Validate(), c.policyFlag.Validate())
+	return errors.Join(checkPercent("--deactivate-at-most", c.Most), c.Code.Validate(), c.policyFlags.Validate())
 }
 
 // checkPercent refuses what is no share; nor is NaN.
@@ -52,14 +52,15 @@ func checkPercent(flag string, value float64) error {
 }
 
 // Run imports a roster.
-func (c rosterImport) Run(ctx context.Context, o output) error {
+func (c rosterImport) Run(ctx context.Context, o output) (err error) {
 	if c.Report == "" {
 		c.Report = strings.TrimSuffix(c.File, ".csv") + ".report.csv"
 	}
-	rules, err := server.NewRules(password.Policy{MinLength: c.MinLength})
+	rules, closeList, err := c.rules()
 	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, closeList()) }()
 	return c.with(ctx, func(db *repository.DB) error {
 		shown := tabwriter.NewWriter(o.out, 0, 0, 2, ' ', 0)
 		w := work{o: o, ended: server.EventImportEnded, about: []slog.Attr{slog.String("source", "roster")}}

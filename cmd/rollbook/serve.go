@@ -31,6 +31,11 @@ func (s serve) Run(ctx context.Context, o output) (err error) {
 	if err != nil {
 		return err
 	}
+	policy, closePolicy, err := s.Passwords.openPolicy()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closePolicy()) }()
 	db, applied, err := s.open(ctx)
 	if err != nil {
 		return err
@@ -62,7 +67,7 @@ func (s serve) Run(ctx context.Context, o output) (err error) {
 		DB:                db,
 		Tokens:            repository.Lifetimes(s.Lifetimes),
 		Hasher:            hasher,
-		Policy:            password.Policy{MinLength: s.Passwords.MinLength},
+		Policy:            policy,
 		RefuseAfter:       s.Passwords.RefuseAfter,
 		Throttle:          s.Throttle.limits(),
 		Limits:            limits,

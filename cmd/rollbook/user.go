@@ -120,7 +120,7 @@ func (c userCreate) Run(ctx context.Context, o output) error {
 		}
 		fields["password"] = plain
 	}
-	fields, err := check(fields, c.MinLength)
+	fields, err := c.check(ctx, fields)
 	if err != nil {
 		return err
 	}
@@ -147,16 +147,17 @@ func (c userCreate) Run(ctx context.Context, o output) error {
 }
 
 // check returns the canonical fields of an account, or what is wrong with them.
-func check(fields map[string]string, minLength int) (map[string]string, error) {
-	rules, err := server.NewRules(password.Policy{MinLength: minLength})
+func (p policyFlags) check(ctx context.Context, fields map[string]string) (canonical map[string]string, err error) {
+	rules, closeList, err := p.rules()
 	if err != nil {
 		return nil, err
 	}
-	fields, wrong, err := rules.Check(fields)
+	defer func() { err = errors.Join(err, closeList()) }()
+	canonical, wrong, err := rules.Check(ctx, fields)
 	if err == nil && len(wrong) > 0 {
 		err = wrongError(wrong)
 	}
-	return fields, err
+	return canonical, err
 }
 
 // Run lists the accounts.
@@ -193,9 +194,9 @@ func (c userSetPassword) Run(ctx context.Context, o output) error {
 		if err != nil {
 			return err
 		}
-		_, err = check(map[string]string{
+		_, err = c.check(ctx, map[string]string{
 			"username": user.Username, "first_name": user.FirstName, "last_name": user.LastName, "email": user.Email, "password": plain,
-		}, c.MinLength)
+		})
 		if wrong, ok := errors.AsType[wrongError](err); ok && len(wrong["password"]) > 0 {
 			return wrongError{"password": wrong["password"]}
 		} else if err != nil && !ok {
