@@ -105,7 +105,7 @@ func TestExplanations(t *testing.T) {
 		"Bearer":                  {parity.Step{Headers: map[string]string{"Authorization": "bearer x"}}, answer(401, nil), answer(200, nil), 12},
 		"Token":                   {parity.Step{Headers: map[string]string{"Authorization": "Token x"}}, answer(401, nil), answer(200, nil), 0},
 		"too long, and more": {parity.Step{}, answer(400, map[string]any{"email": []any{"Ensure this field has no more than 254 characters.", "Enter a valid email address."}}),
-			answer(400, fields("email", "Ensure this field has no more than 254 characters.")), 23},
+			answer(400, fields("email", "Ensure this field has no more than 254 characters.")), 24},
 		"too long, and another field": {parity.Step{}, answer(400, map[string]any{"email": []any{"Ensure this field has no more than 254 characters.", "Enter a valid email address."}, "username": []any{"This field is required."}}),
 			answer(400, fields("email", "Ensure this field has no more than 254 characters.")), 0},
 		"too long for one only": {parity.Step{}, answer(400, fields("email", "Enter a valid email address.")),
