@@ -286,6 +286,41 @@ func TestLongCostlyBodies(t *testing.T) {
 		}
 	}
 	t.Logf("%d requests, %s at most", tried, worst)
+	if tried < 2000 {
+		t.Error("too few requests were tried")
+	}
+}
+
+// Nor do the fields of accounts from a roster, a directory or the command line.
+func TestLongCostlyAttributes(t *testing.T) {
+	need.Long(t)
+	const most = 20 * time.Millisecond
+	rules, err := server.NewRules(password.Policy{Words: []string{"Rollbook"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := []string{"username", "first_name", "last_name", "email", "password"}
+	for what, text := range costlyTexts() {
+		for _, long := range append(names, "all") {
+			fields := map[string]string{}
+			for _, name := range names {
+				fields[name] = testserver.Password
+				if name == long || long == "all" {
+					fields[name] = text
+				}
+			}
+			cost := costOf(t, 5, func() {
+				canonical, _, err := rules.Check(t.Context(), fields)
+				if err != nil {
+					t.Fatal(err)
+				}
+				server.NewUser(canonical["username"], canonical["first_name"], canonical["last_name"], canonical["email"])
+			})
+			if cost > most {
+				t.Errorf("%s: %s: %s of CPU time, want %s at most", long, what, cost, most)
+			}
+		}
+	}
 }
 
 // costlyHeaders make other parts of a request than its body costly.
