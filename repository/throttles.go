@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/hmac"
-	"crypto/rand"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -53,16 +52,8 @@ const purgeOneIn = 100
 
 // Throttles are the queues of the database. It is ErrUnavailable or the like where the key to their names cannot be read.
 func (db *DB) Throttles(ctx context.Context) (*Throttles, error) {
-	ours := secret{Name: "throttles", Value: make([]byte, sha256.Size)}
-	_, _ = rand.Read(ours.Value) // never fails: it ends the program rather
-	var stored secret
-	err := db.do(ctx, "key of throttles", func(g *gorm.DB) error {
-		if err := g.Clauses(clause.OnConflict{DoNothing: true}).Create(&ours).Error; err != nil {
-			return err
-		}
-		return g.Where("name = ?", ours.Name).Take(&stored).Error
-	})
-	return &Throttles{db, stored.Value}, err
+	secret, err := db.Secret(ctx, "throttles")
+	return &Throttles{db, secret}, err
 }
 
 // Key names a queue by what it is about. The names cannot be read back: what people type into a name's field can be a

@@ -41,6 +41,11 @@ func (s *Server) verifyByDirectory(ctx context.Context, c *gen.Credentials) (rep
 	case err != nil:
 		return repository.User{}, err
 	}
+	return s.adopt(ctx, wanted)
+}
+
+// adopt returns the account of a person in the directory, made or changed as the directory says, or errBadCredentials.
+func (s *Server) adopt(ctx context.Context, wanted repository.User) (repository.User, error) {
 	user, how, err := s.users.FromDirectory(ctx, wanted)
 	if errors.Is(err, repository.ErrUsernameTaken) { // by a local account, or that of somebody else in the directory
 		s.audit(ctx, EventNameTaken, s.holder(ctx, wanted.Username))

@@ -29,6 +29,7 @@ type Config struct {
 	// RefuseAfter is how long after its arrival a login is refused, whatever the reason, so that the time tells nothing:
 	// longer than any stored password takes to verify. 0 is at once.
 	RefuseAfter     time.Duration
+	Decoys          *Decoys               // what names without a password verify; by default, encodings of today's cost
 	Throttle        Throttle              // none by default
 	Throttles       *repository.Throttles // needed where there is a Throttle
 	Trusted         []netip.Prefix        // the proxies whose X-Forwarded-For is believed
@@ -53,6 +54,7 @@ type Server struct {
 	tokens *repository.Tokens
 	codes  *repository.Codes
 	hasher *password.Hasher
+	decoys *password.Mix
 	policy password.Policy
 	rules  *Rules
 	log    *slog.Logger
@@ -85,6 +87,7 @@ func New(c Config) (http.Handler, error) {
 		refuseAfter: c.RefuseAfter, throttle: c.Throttle, throttles: c.Throttles, trusted: c.Trusted,
 		closed: c.Closed, ownProfilesOnly: c.OwnProfilesOnly, directory: c.Directory, passwordElsewhere: c.PasswordElsewhere,
 		rules:   rulesOf(api, c.Policy),
+		decoys:  c.Decoys.mixed(),
 		metrics: newMetrics(c.Metrics, c), operationIDs: operationIDs(api), allow: map[string]string{},
 	}
 	e := echo.New()

@@ -8,7 +8,6 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/rollbook/rollbook/gen"
-	"github.com/rollbook/rollbook/password"
 	"github.com/rollbook/rollbook/repository"
 )
 
@@ -18,9 +17,7 @@ func (s *Server) LogIn(ctx context.Context, req gen.LogInRequestObject) (gen.Log
 	var user repository.User
 	var key string
 	err := s.attempt(ctx, req.JSONBody.Username, func() (_ uuid.UUID, err error) {
-		if user, err = s.verify(ctx, req.JSONBody); err == nil {
-			key, err = s.signIn(ctx, user)
-		}
+		user, key, err = s.logIn(ctx, req.JSONBody)
 		return user.ID, err
 	})
 	if err != nil {
@@ -28,41 +25,6 @@ func (s *Server) LogIn(ctx context.Context, req gen.LogInRequestObject) (gen.Log
 	}
 	s.renewEncoding(ctx, user, req.JSONBody.Password)
 	return gen.LogIn200JSONResponse{Token: key}, nil
-}
-
-// verify returns the account whose credentials these are, or errBadCredentials. Local accounts do not depend on the directory.
-func (s *Server) verify(ctx context.Context, c *gen.Credentials) (repository.User, error) {
-	user, err := s.users.ByUsername(ctx, c.Username)
-	if err != nil && !errors.Is(err, repository.ErrNotFound) {
-		return repository.User{}, err
-	}
-	if s.ofDirectory(user) {
-		return s.verifyByDirectory(ctx, c)
-	}
-	ok, err := s.hasher.Verify(ctx, user.Password, c.Password)
-	if errors.Is(err, password.ErrMalformed) { // nobody has the password then; it must look like any wrong one
-		s.log.LogAttrs(ctx, slog.LevelWarn, "unreadable password", slog.String("account", user.ID.String()), slog.Any("error", err))
-		ok, err = s.hasher.Verify(ctx, "", c.Password)
-	}
-	if err == nil && (!ok || !user.IsActive || user.DirectoryID != nil) { // a directory that is not asked any more knows the password
-		err = errBadCredentials
-	}
-	return user, err
-}
-
-// signIn makes a token for an account whose password was verified. It is errBadCredentials where the account has
-// another password meanwhile, or is no longer active.
-func (s *Server) signIn(ctx context.Context, user repository.User) (key string, err error) {
-	token, key := repository.NewToken(user.ID, callerOf(ctx).client)
-	err = s.tokens.SignIn(ctx, token, user.Password)
-	if errors.Is(err, repository.ErrNotFound) {
-		return "", errBadCredentials
-	}
-	if err != nil {
-		return "", err
-	}
-	s.audit(ctx, EventSignedIn, user.ID, TokenAttr(token.ID))
-	return key, nil
 }
 
 // renewEncoding encodes a password as today's are, where it is not. Where that cannot be done now, the next login will.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
@@ -41,6 +42,10 @@ func (s serve) Run(ctx context.Context, o output) (err error) {
 	if err != nil {
 		return err
 	}
+	decoys, err := server.NewDecoys(ctx, db)
+	if err != nil {
+		return err
+	}
 	traces, flush, err := startTracing(ctx, o.log)
 	if err != nil {
 		return err
@@ -53,6 +58,7 @@ func (s serve) Run(ctx context.Context, o output) (err error) {
 		Hasher:            hasher,
 		Policy:            password.Policy{MinLength: s.Passwords.MinLength},
 		RefuseAfter:       s.Passwords.RefuseAfter,
+		Decoys:            decoys,
 		Throttle:          s.Throttle.limits(),
 		Throttles:         throttles,
 		Trusted:           s.TrustedProxies,
@@ -71,6 +77,7 @@ func (s serve) Run(ctx context.Context, o output) (err error) {
 	if directory != nil && s.Access.Registration == "open" {
 		o.log.Warn("whoever registers a name first keeps those in the directory from signing in who have it: close the registration with REGISTRATION=closed")
 	}
+	defer keepCounting(ctx, decoys, o)()
 	defer s.lookForLeavers(ctx, db, directory, o)()
 	return s.serve(ctx, handler, metrics, o, fmt.Sprintf("  database  %s (%d migrations applied)\n", db.Name(), len(applied)))
 }
@@ -113,6 +120,14 @@ func listen(ctx context.Context, address string) (net.Listener, error) {
 		return nil, fmt.Errorf("listen on %s: %w", address, err)
 	}
 	return listener, nil
+}
+
+// keepCounting keeps the decoys as the database's passwords are, until the function is called that it returns.
+func keepCounting(ctx context.Context, decoys *server.Decoys, o output) (end func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var counting sync.WaitGroup
+	counting.Go(func() { decoys.Run(ctx, o.log) })
+	return func() { cancel(); counting.Wait() }
 }
 
 // closed is what is said to who wants to register, and empty where they may.
