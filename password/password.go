@@ -113,10 +113,11 @@ func IsSet(encoded string) bool { return encoded != "" && encoded[0] != '!' }
 func (h *Hasher) Verify(ctx context.Context, encoded, plain string) (bool, error) {
 	verify := h.dummy
 	if IsSet(encoded) {
-		var err error
-		if verify, err = parse(encoded); err != nil {
+		read, err := parse(encoded)
+		if err != nil {
 			return false, err
 		}
+		verify = read.verify
 	}
 	release, err := h.acquire(ctx)
 	if err != nil {

@@ -50,23 +50,29 @@ func updateFromDirectory(tx *gorm.DB, person User) (user User, how Arrival, fiel
 	if err := tx.Where("directory_id = ?", person.DirectoryID).Take(&user).Error; err != nil {
 		return user, Known, nil, err
 	}
-	was := user
+	if user.LeftAt == nil && user.hasNamesOf(person) {
+		return user, Known, nil, nil
+	}
+	// The row is locked and read again: an operator may have deactivated the account, or a sync found that it has left.
+	user = User{}
+	locked := tx.Clauses(clause.Locking{Strength: clause.LockingStrengthUpdate})
+	if err := locked.Where("directory_id = ?", person.DirectoryID).Take(&user).Error; err != nil {
+		return user, Known, nil, err
+	}
+	was := user.Profile
 	user.Username, user.FirstName, user.LastName, user.Email = person.Username, person.FirstName, person.LastName, person.Email
 	if user.LeftAt != nil {
 		how, user.IsActive, user.LeftAt = Back, true, nil
 	}
-	if user.Profile == was.Profile && how == Known {
-		return user, Known, nil, nil
-	}
-	// Where it has not been deactivated by an operator meanwhile, or been found to have left.
-	changed := tx.Where("is_active = ? AND (left_at IS NULL) = ?", was.IsActive, was.LeftAt == nil).
-		Select("username", "first_name", "last_name", "email", "is_active", "left_at", "updated_at").Updates(&user)
-	if changed.Error == nil && changed.RowsAffected == 0 {
-		var now User
-		err := tx.Where("directory_id = ?", person.DirectoryID).Take(&now).Error
-		return now, Known, nil, err
-	}
-	return user, how, user.Differing(was.Profile), changed.Error
+	err = tx.Select("username", "first_name", "last_name", "email", "is_active", "left_at", "updated_at").Updates(&user).Error
+	return user, how, user.Differing(was), err
+}
+
+// hasNamesOf reports whether an account has the names and the address that a directory gives.
+func (u *User) hasNamesOf(person User) bool {
+	wanted := person.Profile
+	wanted.ID = u.ID
+	return u.Profile == wanted
 }
 
 // OfDirectory returns active accounts of a directory in the order of their DirectoryIDs, at most so many, from the one behind an id

@@ -4,14 +4,12 @@ import (
 	"bytes"
 	"context"
 	"crypto/hmac"
-	"crypto/rand"
 	"crypto/sha256"
 	"fmt"
 	"slices"
 	"time"
 
 	"gorm.io/gorm"
-	"gorm.io/gorm/clause"
 )
 
 // Counts is the kind of attempts that a rate limit counts. An attempt counts from Take on, until Settle returns its place.
@@ -105,16 +103,8 @@ type secret struct {
 
 // Limits returns the rate limits of the database. It fails if the key that names them cannot be read.
 func (db *DB) Limits(ctx context.Context) (*Limits, error) {
-	ours := secret{Name: "throttles", Value: make([]byte, sha256.Size)}
-	_, _ = rand.Read(ours.Value) // never fails
-	var stored secret
-	err := db.do(ctx, "key of rate limits", func(g *gorm.DB) error {
-		if err := g.Clauses(clause.OnConflict{DoNothing: true}).Create(&ours).Error; err != nil {
-			return err
-		}
-		return g.Where("name = ?", ours.Name).Take(&stored).Error
-	})
-	return &Limits{db, stored.Value}, err
+	key, err := db.Secret(ctx, "throttles") // as releases before named it
+	return &Limits{db, key}, err
 }
 
 // Key returns a name for what a limit is about. It cannot be read back: a username may be a password typed into the wrong

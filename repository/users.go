@@ -209,6 +209,25 @@ func (u *Users) After(ctx context.Context, username string, most int) ([]User, e
 	return users, err
 }
 
+// LocalPasswords returns the encoded passwords of the next accounts in the order of their ids, and the id of the last of them;
+// uuid.Nil is before the first. There is one for each account: it is "" where the account has none or is of a directory.
+func (u *Users) LocalPasswords(ctx context.Context, after uuid.UUID, limit int) (encoded []string, last uuid.UUID, err error) {
+	const page = `SELECT users.id, CASE WHEN users.directory_id IS NULL THEN users.password ELSE '' END
+		FROM users WHERE users.id > ? ORDER BY users.id LIMIT ?`
+	err = u.db.run(ctx, "encodings of passwords", func(ctx context.Context) error {
+		encoded = make([]string, 0, limit)
+		return u.db.dialect.rows(ctx, page, []any{after, limit}, func(read scan) error {
+			var one string
+			if err := read(&last, &one); err != nil {
+				return err
+			}
+			encoded = append(encoded, one)
+			return nil
+		})
+	})
+	return encoded, last, err
+}
+
 // updateOne sets columns of the account that a query is for.
 func updateOne(query *gorm.DB, columns map[string]any) error {
 	result := query.Model(&User{}).Updates(columns)

@@ -49,13 +49,19 @@ func (s *Server) verifyByDirectory(
 	case err != nil:
 		return repository.User{}, "", err
 	}
+	user, err := s.adopt(ctx, wanted)
+	return user, person.PasswordStamp, err
+}
+
+// adopt returns the account of a person in the directory, made or changed as the directory says, or errBadCredentials.
+func (s *Server) adopt(ctx context.Context, wanted repository.User) (repository.User, error) {
 	user, how, changed, err := s.users.FromDirectory(ctx, wanted)
 	if errors.Is(err, repository.ErrUsernameTaken) { // by a local account, or that of somebody else in the directory
 		s.audit(ctx, EventNameTaken, s.holder(ctx, wanted.Username))
-		return repository.User{}, "", errBadCredentials
+		return repository.User{}, errBadCredentials
 	}
 	if err != nil {
-		return repository.User{}, "", err
+		return repository.User{}, err
 	}
 	callerOf(ctx).identified = user.ID
 	switch how {
@@ -71,7 +77,7 @@ func (s *Server) verifyByDirectory(
 	if !user.IsActive {
 		err = errBadCredentials
 	}
-	return user, person.PasswordStamp, err
+	return user, err
 }
 
 // accountOf is the account of a person, as far as the contract allows what the directory says of them: a name or an address that it

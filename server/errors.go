@@ -66,14 +66,14 @@ var (
 
 // answers says what errors are to the client that are not made to be told. The first that matches counts.
 var answers = []struct{ is, answer error }{
+	{directory.ErrUnavailable, errUnavailable}, // also of a login that was refused by then: see Server.verify
+	{password.ErrBusy, errUnavailable},
 	{errBadCredentials, fieldErrors{nonField: {"Unable to log in with provided credentials."}}},
 	{errCurrentPassword, fieldErrors{"current_password": {"Your old password was entered incorrectly. Please enter it again."}}},
 	{errBadCode, fieldErrors{nonField: {"The code is wrong, was used or has expired. Please ask for a new one."}}},
 	{repository.ErrUsernameTaken, errUsernameTaken},
 	{repository.ErrNotFound, errNotFound},
 	{repository.ErrUnavailable, errUnavailable},
-	{directory.ErrUnavailable, errUnavailable},
-	{password.ErrBusy, errUnavailable},
 	{password.ErrBreachedList, errUnavailable},
 	{context.Canceled, errUnavailable},
 	{context.DeadlineExceeded, errUnavailable},

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"math"
 	"net/netip"
 	"time"
 
@@ -62,6 +63,15 @@ func (s *Server) entryLimits(ctx context.Context, username, directoryID string) 
 		name = "missing:" + directory.Fold(username)
 	}
 	return s.accountLimits(name, callerOf(ctx).address)
+}
+
+// decoyLimits returns as many limits as entryLimits, which refuse nothing: to take them takes as long.
+func (s *Server) decoyLimits(ctx context.Context, username string) (networks [][]byte, limits []repository.Limit) {
+	networks, limits = s.entryLimits(ctx, username, "")
+	for i, l := range limits {
+		limits[i] = repository.Limit{Name: "decoy", Key: s.limits.Key("decoy", string(l.Key)), Max: math.MaxInt32, Window: time.Microsecond}
+	}
+	return networks, limits
 }
 
 // accountLimits returns the limits of logins for an account by one of its names.

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,11 +24,7 @@ func (s *Server) ChangePassword(ctx context.Context, req gen.ChangePasswordReque
 		return nil, fmt.Errorf("%w: %w", errPasswordElsewhere, newDetail(http.StatusForbidden, s.passwordElsewhere))
 	}
 	err = s.attempt(ctx, user.Username, nil, s.changeLimits(ctx, user), func(*attempt) (uuid.UUID, error) {
-		err := s.changePassword(ctx, user, by.token, req.JSONBody)
-		if errors.Is(err, repository.ErrNotFound) {
-			err = errCurrentPassword
-		}
-		return by.user.ID, err
+		return by.user.ID, s.changePassword(ctx, user, by.token, req.JSONBody)
 	})
 	if err != nil {
 		return nil, err
@@ -35,25 +32,37 @@ func (s *Server) ChangePassword(ctx context.Context, req gen.ChangePasswordReque
 	return gen.ChangePassword204Response{}, nil
 }
 
-// changePassword is errCurrentPassword where the password so far is another, and repository.ErrNotFound where it is since a
-// moment ago.
+// changePassword is errCurrentPassword where the account has another password. Where the account changes after its password was
+// verified, as when a login renews the encoding, the password is verified again.
 func (s *Server) changePassword(ctx context.Context, user repository.User, keep uuid.UUID, change *gen.PasswordChange) error {
-	ok, err := s.hasher.Verify(ctx, user.Password, change.CurrentPassword)
-	if err != nil {
-		return err
+	encoded := ""
+	for range maxRounds {
+		ok, err := s.hasPassword(ctx, user, user.Username, change.CurrentPassword)
+		if err == nil && !ok {
+			err = errCurrentPassword
+		}
+		if err == nil && encoded == "" {
+			encoded, err = s.hasher.Encode(ctx, change.NewPassword)
+		}
+		if err != nil {
+			return err
+		}
+		err = s.users.ChangePassword(ctx, user.ID, user.Password, encoded, keep)
+		if err == nil {
+			s.audit(ctx, EventPasswordChanged, user.ID)
+		}
+		if !errors.Is(err, repository.ErrNotFound) {
+			return err
+		}
+		user, err = s.users.ByID(ctx, user.ID)
+		if errors.Is(err, repository.ErrNotFound) {
+			return errCurrentPassword
+		}
+		if err != nil {
+			return err
+		}
 	}
-	if !ok {
-		return errCurrentPassword
-	}
-	encoded, err := s.hasher.Encode(ctx, change.NewPassword)
-	if err != nil {
-		return err
-	}
-	if err := s.users.ChangePassword(ctx, user.ID, user.Password, encoded, keep); err != nil {
-		return err
-	}
-	s.audit(ctx, EventPasswordChanged, user.ID)
-	return nil
+	return errChanges
 }
 
 // SetPassword needs a one-time code, and ends every sign-in of the account.
@@ -75,12 +84,12 @@ func (s *Server) SetPassword(ctx context.Context, req gen.SetPasswordRequestObje
 // setPassword is repository.ErrNotFound where no active account has the name and the code. The account is returned also
 // where the code is not its own.
 func (s *Server) setPassword(ctx context.Context, a *attempt, setting *gen.PasswordSetting) (account uuid.UUID, err error) {
-	user, err := s.users.ByUsername(ctx, setting.Username)
-	if err != nil {
-		return uuid.Nil, err
+	user, missing := s.users.ByUsername(ctx, setting.Username)
+	if missing != nil && !errors.Is(missing, repository.ErrNotFound) {
+		return uuid.Nil, missing
 	}
-	codes, err := s.codes.Of(ctx, user.ID)
-	if err != nil {
+	codes, err := s.codes.Of(ctx, user.ID) // also of an unknown name, whose refusal would take less time
+	if err = cmp.Or(err, missing); err != nil {
 		return user.ID, err
 	}
 	if !codes[user.ID].Is(setting.Code) || user.DirectoryID != nil {

@@ -29,6 +29,7 @@ type Config struct {
 	// RefuseAfter is how long after its arrival a login is refused, whatever the reason, so that the time tells nothing:
 	// longer than any stored password takes to verify. 0 is at once.
 	RefuseAfter     time.Duration
+	Decoys          *Decoys              // what names without a password verify; by default, encodings of today's cost
 	Throttle        Throttle             // none by default
 	Limits          *repository.Limits   // needed if there is a Throttle
 	AdmissionWait   time.Duration        // how long an attempt waits for others in progress to end, 5 seconds by default
@@ -55,6 +56,7 @@ type Server struct {
 	tokens *repository.Tokens
 	codes  *repository.Codes
 	hasher *password.Hasher
+	decoys *password.Mix
 	policy password.Policy
 	rules  *Rules
 	log    *slog.Logger
@@ -91,7 +93,7 @@ func New(c Config) (http.Handler, error) {
 		db: c.DB, users: c.DB.Users(), tokens: c.DB.Tokens(c.Tokens), codes: c.DB.Codes(), hasher: c.Hasher, policy: c.Policy, log: c.Log,
 		refuseAfter: c.RefuseAfter, throttle: c.Throttle, limits: c.Limits, admissionWait: cmp.Or(c.AdmissionWait, defaultAdmissionWait), trusted: c.Trusted,
 		closed: c.Closed, ownProfilesOnly: c.OwnProfilesOnly, directory: c.Directory, passwordElsewhere: c.PasswordElsewhere,
-		rules: rulesOf(api, c.Policy), trail: c.Trail,
+		rules: rulesOf(api, c.Policy), trail: c.Trail, decoys: c.Decoys.mixed(),
 		metrics: newMetrics(c.Metrics, c), operationIDs: operationIDs(api), allow: map[string]string{},
 	}
 	if s.trail == nil {

@@ -8,7 +8,6 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/rollbook/rollbook/gen"
-	"github.com/rollbook/rollbook/password"
 	"github.com/rollbook/rollbook/repository"
 )
 
@@ -16,12 +15,10 @@ import (
 // the same and takes the same time.
 func (s *Server) LogIn(ctx context.Context, req gen.LogInRequestObject) (gen.LogInResponseObject, error) {
 	var user repository.User
-	var key, stamp string
+	var key string
 	networks, limits := s.loginLimits(ctx, req.JSONBody.Username)
 	err := s.attempt(ctx, req.JSONBody.Username, networks, limits, func(a *attempt) (_ uuid.UUID, err error) {
-		if user, stamp, err = s.verify(ctx, a, req.JSONBody); err == nil {
-			key, err = s.signIn(ctx, user, stamp)
-		}
+		user, key, err = s.logIn(ctx, a, req.JSONBody)
 		if err == nil {
 			err = s.remember(ctx, a, user.ID, user.Password)
 		}
@@ -32,46 +29,6 @@ func (s *Server) LogIn(ctx context.Context, req gen.LogInRequestObject) (gen.Log
 	}
 	s.renewEncoding(ctx, user, req.JSONBody.Password)
 	return gen.LogIn200JSONResponse{Token: key}, nil
-}
-
-// verify returns the account whose credentials these are, or errBadCredentials, and the directory's password stamp, if
-// it has one. Local accounts do not depend on the directory.
-func (s *Server) verify(ctx context.Context, a *attempt, c *gen.Credentials) (_ repository.User, stamp string, _ error) {
-	user, err := s.users.ByUsername(ctx, c.Username)
-	if err != nil && !errors.Is(err, repository.ErrNotFound) {
-		return repository.User{}, "", err
-	}
-	if s.ofDirectory(user) {
-		return s.verifyByDirectory(ctx, a, c)
-	}
-	ok, err := s.hasher.Verify(ctx, user.Password, c.Password)
-	if errors.Is(err, password.ErrMalformed) { // nobody has the password then; it must look like any wrong one
-		s.log.LogAttrs(ctx, slog.LevelWarn, "unreadable password", slog.String("account", user.ID.String()), slog.Any("error", err))
-		ok, err = s.hasher.Verify(ctx, "", c.Password)
-	}
-	if err == nil && (!ok || !user.IsActive || user.DirectoryID != nil) { // a directory that is not asked any more knows the password
-		err = errBadCredentials
-	}
-	return user, "", err
-}
-
-// signIn makes a token for an account whose password was verified, with the directory's password stamp, if there is
-// one. It is errBadCredentials where the account has another password meanwhile, or is no longer active.
-func (s *Server) signIn(ctx context.Context, user repository.User, stamp string) (key string, err error) {
-	token, key := repository.NewToken(user.ID, callerOf(ctx).client)
-	if stamp != "" {
-		token.PasswordStamp = &stamp
-	}
-	err = s.tokens.SignIn(ctx, token, user.Password)
-	if errors.Is(err, repository.ErrNotFound) {
-		return "", errBadCredentials
-	}
-	if err != nil {
-		return "", err
-	}
-	callerOf(ctx).identified = user.ID
-	s.audit(ctx, EventSignedIn, user.ID, TokenAttr(token.ID))
-	return key, nil
 }
 
 // renewEncoding encodes a password as today's are, where it is not. Where that cannot be done now, the next login will.

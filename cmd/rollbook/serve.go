@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
@@ -55,6 +56,10 @@ func (s serve) Run(ctx context.Context, o output) (err error) {
 	if err != nil {
 		return err
 	}
+	decoys, err := server.NewDecoys(ctx, db)
+	if err != nil {
+		return err
+	}
 	traces, flush, err := startTracing(ctx, o.log)
 	if err != nil {
 		return err
@@ -69,6 +74,7 @@ func (s serve) Run(ctx context.Context, o output) (err error) {
 		Hasher:            hasher,
 		Policy:            policy,
 		RefuseAfter:       s.Passwords.RefuseAfter,
+		Decoys:            decoys,
 		Throttle:          s.Throttle.limits(),
 		Limits:            limits,
 		AdmissionWait:     s.Passwords.HashWait,
@@ -89,6 +95,7 @@ func (s serve) Run(ctx context.Context, o output) (err error) {
 	if directory != nil && s.Access.Registration == "open" {
 		o.log.Warn("whoever registers a name first keeps those in the directory from signing in who have it: close the registration with REGISTRATION=closed")
 	}
+	defer keepCounting(ctx, decoys, o)()
 	defer s.lookForLeavers(ctx, db, directory, o)()
 	return s.serve(ctx, handler, https, metrics, o, fmt.Sprintf("  database  %s (%d migrations applied)\n", db.Name(), len(applied)))
 }
@@ -138,6 +145,14 @@ func (s serve) serve(
 		serving.Go(func() error { return serveMetrics(answering, metricsListener, metrics, o.log) })
 	}
 	return serving.Wait()
+}
+
+// keepCounting keeps the decoys as the database's passwords are, until the function is called that it returns.
+func keepCounting(ctx context.Context, decoys *server.Decoys, o output) (end func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var counting sync.WaitGroup
+	counting.Go(func() { decoys.Run(ctx, o.log) })
+	return func() { cancel(); counting.Wait() }
 }
 
 // closed is what is said to who wants to register, and empty where they may.
