@@ -64,7 +64,7 @@ func TestCodes(t *testing.T) {
 			t.Fatal(err)
 		}
 		refused("a code from before another password", user.ID, second)
-		late := repository.CodeFor(user.ID, first, time.Now().Add(-time.Microsecond))
+		late := repository.CodeFor(user.ID, first, db.Now().Add(-time.Second))
 		if err := codes.Put(t.Context(), late); err != nil {
 			t.Fatal(err)
 		}

@@ -33,10 +33,9 @@ func (db *DB) Begin(ctx context.Context, name string, atOnce bool, limit time.Du
 
 // End says that a job has ended, and is due again after a pause; at 0, it is due when it was before.
 func (db *DB) End(ctx context.Context, name string, pause time.Duration) error {
-	now := db.Now()
-	changes := map[string]any{"busy_until": now}
+	changes := map[string]any{"busy_until": time.Unix(0, 0).UTC()} // before now by the clock of any process
 	if pause > 0 {
-		changes["due_at"] = now.Add(pause)
+		changes["due_at"] = db.Now().Add(pause)
 	}
 	return db.do(ctx, "end job", func(g *gorm.DB) error { return g.Model(&job{}).Where("name = ?", name).Updates(changes).Error })
 }
