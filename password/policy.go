@@ -69,8 +69,9 @@ func (p Policy) Check(ctx context.Context, plain string, attributes []Attribute)
 
 // isCommon reports whether a password is on a list, or is made of one of the policy's words.
 func (p Policy) isCommon(ctx context.Context, plain, lower string) (bool, error) {
-	if isListed(strings.TrimSpace(lower)) || madeOf(lower, p.Words) {
-		return true, nil
+	listed, err := isListed(ctx, strings.TrimSpace(lower))
+	if listed || err != nil || madeOf(lower, p.Words) {
+		return err == nil, err
 	}
 	if p.Breached == nil {
 		return false, nil
@@ -83,16 +84,10 @@ func (p Policy) isCommon(ctx context.Context, plain, lower string) (bool, error)
 //go:embed common.txt
 var commonList string
 
-// isListed reports whether a password, in lower case, is a common one.
-func isListed(lower string) bool {
+// isListed reports whether a password, in lower case, is a common one. The list is compiled in: the error is the context's.
+func isListed(ctx context.Context, lower string) (bool, error) {
 	list := sortedLines{strings.NewReader(commonList), int64(len(commonList))}
-	found, err := list.find(context.Background(), func(line []byte) (int, error) {
-		return strings.Compare(string(line), lower), nil
-	})
-	if err != nil {
-		panic(err) // the list is compiled in
-	}
-	return found
+	return list.find(ctx, func(line []byte) (int, error) { return strings.Compare(string(line), lower), nil })
 }
 
 // plainLetters are those that people write as digits and signs.
