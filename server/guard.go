@@ -116,10 +116,7 @@ func (s *Server) check(c echo.Context, op *operation, user repository.Profile) e
 	if err != nil {
 		return fmt.Errorf("check the body: %w", err)
 	}
-	weak, err := weaknesses(c.Request().Context(), s.policy, op.fields, fields, user)
-	if err != nil {
-		return err
-	}
+	weak := weaknesses(s.policy, op.fields, fields, user)
 	if err := fieldErrorsOf(slices.Concat(problems, weak, violations)); err != nil {
 		return err
 	}

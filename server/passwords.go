@@ -46,6 +46,9 @@ func (s *Server) changePassword(ctx context.Context, user repository.User, keep 
 	if !ok {
 		return errCurrentPassword
 	}
+	if err := refuseBreached(ctx, s.policy, "new_password", change.NewPassword); err != nil {
+		return err
+	}
 	encoded, err := s.hasher.Encode(ctx, change.NewPassword)
 	if err != nil {
 		return err
@@ -85,12 +88,11 @@ func (s *Server) setPassword(ctx context.Context, setting *gen.PasswordSetting) 
 		return user.ID, fmt.Errorf("code of %s: %w", user.ID, repository.ErrNotFound)
 	}
 	// The guard has not seen the account's names and address. The code is not used up by a weak password.
-	messages, err := s.policy.Check(ctx, setting.NewPassword, attributesOf(user.Profile))
-	if err != nil {
-		return user.ID, fmt.Errorf("check a new password: %w", err)
-	}
-	if len(messages) > 0 {
+	if messages := s.policy.Check(setting.NewPassword, attributesOf(user.Profile)); len(messages) > 0 {
 		return user.ID, fieldErrors{"new_password": messages}
+	}
+	if err := refuseBreached(ctx, s.policy, "new_password", setting.NewPassword); err != nil {
+		return user.ID, err
 	}
 	encoded, err := s.hasher.Encode(ctx, setting.NewPassword)
 	if err != nil {

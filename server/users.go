@@ -19,6 +19,9 @@ func (s *Server) RegisterUser(ctx context.Context, req gen.RegisterUserRequestOb
 		return nil, err
 	}
 	r := req.JSONBody
+	if err := refuseBreached(ctx, s.policy, "password", r.Password); err != nil {
+		return nil, err
+	}
 	user := NewUser(r.Username, orEmpty(r.FirstName), orEmpty(r.LastName), orEmpty(r.Email))
 	var err error
 	if user.Password, err = s.hasher.Encode(ctx, r.Password); err != nil {
