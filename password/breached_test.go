@@ -173,7 +173,7 @@ func TestUnreadableBreachedList(t *testing.T) {
 		"cut off":  password.NewBreached(strings.NewReader(text[:len(text)/2]), int64(len(text))),
 		"replaced": password.NewBreached(bytes.NewReader(bytes.Repeat([]byte("x\n"), len(text)/2)), int64(len(text)/2*2)),
 	} {
-		got, err := password.Policy{Breached: breached}.Check(t.Context(), words[900], nil)
+		got, err := password.Policy{Breached: breached}.CheckBreached(t.Context(), words[900])
 		if !errors.Is(err, password.ErrBreachedList) || got != nil {
 			t.Errorf("%s: got %q, %v", name, got, err)
 		}

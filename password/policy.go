@@ -38,45 +38,43 @@ type Attribute struct {
 	Value string
 }
 
-// Check returns everything that is wrong with a password, for the user to read; nil if it is good. The error is
-// ErrBreachedList or the context's.
-func (p Policy) Check(ctx context.Context, plain string, attributes []Attribute) ([]string, error) {
+const msgCommon = "This password is too common."
+
+// Check returns everything that is wrong with a password, for the user to read, as far as no file has to be read; nil if it
+// is good.
+func (p Policy) Check(plain string, attributes []Attribute) []string {
 	length := utf8.RuneCountInString(plain)
 	if length > MaxLength { // nothing else is checked
-		return []string{fmt.Sprintf("Ensure this field has no more than %d characters.", MaxLength)}, nil
+		return []string{fmt.Sprintf("Ensure this field has no more than %d characters.", MaxLength)}
 	}
 	var messages []string
 	lower := strings.ToLower(plain)
-	likeness := newLikeness(lower)
-	if name, ok := likeness.first(attributes); ok {
+	if name, ok := newLikeness(lower).first(attributes); ok {
 		messages = append(messages, fmt.Sprintf("The password is too similar to the %s.", name))
 	}
 	if least := max(p.MinLength, MinLength); length < least {
 		messages = append(messages, fmt.Sprintf("This password is too short. It must contain at least %d characters.", least))
 	}
-	common, err := p.isCommon(ctx, plain, lower)
-	if err != nil {
-		return nil, err
-	}
-	if common {
-		messages = append(messages, "This password is too common.")
+	if isListed(strings.TrimSpace(lower)) || madeOf(lower, p.Words) {
+		messages = append(messages, msgCommon)
 	}
 	if isNumeric(plain) {
 		messages = append(messages, "This password is entirely numeric.")
 	}
-	return messages, nil
+	return messages
 }
 
-// isCommon reports whether a password is on a list, or is made of one of the policy's words.
-func (p Policy) isCommon(ctx context.Context, plain, lower string) (bool, error) {
-	listed, err := isListed(ctx, strings.TrimSpace(lower))
-	if listed || err != nil || madeOf(lower, p.Words) {
-		return err == nil, err
-	}
+// CheckBreached does the same by the list of breached passwords. It reads a file: Check comes first, and so does any limit
+// on requests. The error is ErrBreachedList or the context's.
+func (p Policy) CheckBreached(ctx context.Context, plain string) ([]string, error) {
 	if p.Breached == nil {
-		return false, nil
+		return nil, nil
 	}
-	return p.Breached.Contains(ctx, plain)
+	found, err := p.Breached.Contains(ctx, plain)
+	if err != nil || !found {
+		return nil, err
+	}
+	return []string{msgCommon}, nil
 }
 
 // commonList has a line for each common password, in lower case and sorted. See generate_common.go.
@@ -84,10 +82,16 @@ func (p Policy) isCommon(ctx context.Context, plain, lower string) (bool, error)
 //go:embed common.txt
 var commonList string
 
-// isListed reports whether a password, in lower case, is a common one. The list is compiled in: the error is the context's.
-func isListed(ctx context.Context, lower string) (bool, error) {
+// isListed reports whether a password, in lower case, is a common one.
+func isListed(lower string) bool {
 	list := sortedLines{strings.NewReader(commonList), int64(len(commonList))}
-	return list.find(ctx, func(line []byte) (int, error) { return strings.Compare(string(line), lower), nil })
+	found, err := list.find(context.Background(), func(line []byte) (int, error) {
+		return strings.Compare(string(line), lower), nil
+	})
+	if err != nil {
+		panic(err) // the list is compiled in
+	}
+	return found
 }
 
 // plainLetters are those that people write as digits and signs.

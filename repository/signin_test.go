@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/rollbook/rollbook/repository"
+	"github.com/rollbook/rollbook/test/need"
 	"github.com/rollbook/rollbook/test/testdb"
 )
 
@@ -109,8 +110,8 @@ var manyTokens = map[bool]string{
 }
 
 // A sign-in takes as long where an account has very many tokens, as programs that log in for each thing they do may have.
-func TestSignInAmongManyTokens(t *testing.T) {
-	t.Parallel()
+func TestLongSignInAmongManyTokens(t *testing.T) {
+	need.Long(t)
 	testdb.Each(t, func(t *testing.T, address string) {
 		db := testdb.Open(t, address)
 		many, _ := create(t, db, newUser("many"))

@@ -134,10 +134,7 @@ func (s *Server) check(c echo.Context, op *operation, user repository.Profile) e
 	if err != nil {
 		return fmt.Errorf("check the body: %w", err)
 	}
-	weak, err := weaknesses(c.Request().Context(), s.policy, op.fields, fields, user)
-	if err != nil {
-		return err
-	}
+	weak := weaknesses(s.policy, op.fields, fields, user)
 	err = fieldErrorsOf(slices.Concat(problems, weak, violations))
 	if len(weak) > 0 && len(problems)+len(violations) == 0 {
 		err = fmt.Errorf("%w: %w", errWeakPassword, err)

@@ -99,6 +99,15 @@ func TestUnreadableBreachedListIs503(t *testing.T) {
 				t.Errorf("%s: %d %s", path, a.Status, a.Text)
 			}
 		}
+		for _, wrong := range []testserver.Request{ // the list is read for those who may set a password alone
+			{Path: "/api/v1/users/password/", Body: map[string]string{"username": "gilfoyle", "code": "x", "new_password": "battery-staple-78"}},
+			{Path: requests["new_password"]("").Path, Token: requests["new_password"]("").Token, Body: map[string]string{
+				"current_password": "x", "new_password": "battery-staple-78",
+			}},
+		} {
+			wrong.Method = "POST"
+			want(t, s.Do(wrong), 400, "")
+		}
 		logIn(t, s, testserver.Password, "")
 		if log := s.Log.String(); strings.Count(log, password.ErrBreachedList.Error()) != len(requests) {
 			t.Errorf("the log does not tell the cause: %s", log)

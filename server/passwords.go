@@ -42,7 +42,7 @@ func (s *Server) changePassword(ctx context.Context, user repository.User, keep 
 			err = errCurrentPassword
 		}
 		if err == nil && encoded == "" {
-			encoded, err = s.hasher.Encode(ctx, change.NewPassword)
+			encoded, err = s.encodeNew(ctx, "new_password", change.NewPassword)
 		}
 		if err != nil {
 			return err
@@ -97,14 +97,10 @@ func (s *Server) setPassword(ctx context.Context, a *attempt, setting *gen.Passw
 	}
 	callerOf(ctx).identified = user.ID
 	// The guard has not seen the account's names and address. The code is not used up by a weak password.
-	messages, err := s.policy.Check(ctx, setting.NewPassword, attributesOf(user.Profile))
-	if err != nil {
-		return user.ID, fmt.Errorf("check a new password: %w", err)
-	}
-	if len(messages) > 0 {
+	if messages := s.policy.Check(setting.NewPassword, attributesOf(user.Profile)); len(messages) > 0 {
 		return user.ID, fmt.Errorf("%w: %w", errWeakPassword, fieldErrors{"new_password": messages})
 	}
-	encoded, err := s.hasher.Encode(ctx, setting.NewPassword)
+	encoded, err := s.encodeNew(ctx, "new_password", setting.NewPassword)
 	if err != nil {
 		return user.ID, err
 	}
@@ -113,4 +109,12 @@ func (s *Server) setPassword(ctx context.Context, a *attempt, setting *gen.Passw
 	}
 	s.audit(ctx, EventPasswordChanged, user.ID)
 	return user.ID, s.remember(ctx, a, user.ID, encoded)
+}
+
+// encodeNew encodes the new password in a field, unless it is on the list of breached passwords.
+func (s *Server) encodeNew(ctx context.Context, field, plain string) (string, error) {
+	if err := refuseBreached(ctx, s.policy, field, plain); err != nil {
+		return "", err
+	}
+	return s.hasher.Encode(ctx, plain)
 }

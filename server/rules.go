@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -21,7 +22,8 @@ type Rules struct {
 
 // policy says what is wrong with a new password.
 type policy interface {
-	Check(ctx context.Context, plain string, attributes []password.Attribute) ([]string, error)
+	Check(plain string, attributes []password.Attribute) []string
+	CheckBreached(ctx context.Context, plain string) ([]string, error)
 }
 
 // NewRules reads the contract.
@@ -59,13 +61,16 @@ func (r *Rules) Check(
 	if err != nil {
 		return nil, nil, err
 	}
-	weak, err := weaknesses(ctx, r.policy, r.op.fields, values, repository.Profile{})
-	if err != nil {
-		return nil, nil, err
-	}
-	wrong = sorted(slices.Concat(problems, violations, weak))
+	wrong = sorted(slices.Concat(problems, violations, weaknesses(r.policy, r.op.fields, values, repository.Profile{})))
 	if _, given := fields["password"]; !given {
 		delete(wrong, "password")
+	} else if len(wrong["password"]) == 0 {
+		err = refuseBreached(ctx, r.policy, "password", canonical["password"])
+	}
+	if breached, ok := errors.AsType[fieldErrors](err); ok {
+		maps.Copy(wrong, breached)
+	} else if err != nil {
+		return nil, nil, err
 	}
 	return canonical, wrong, nil
 }
@@ -89,11 +94,9 @@ func attributesOf(user repository.Profile) []password.Attribute {
 
 // weaknesses are what the policy has against the new passwords of a body, for the account that it is about: as the body
 // would have it, and as it is otherwise.
-func weaknesses(
-	ctx context.Context, p policy, listed []textField, fields map[string]any, user repository.Profile,
-) ([]problem, error) {
+func weaknesses(p policy, listed []textField, fields map[string]any, user repository.Profile) []problem {
 	if !slices.ContainsFunc(listed, func(f textField) bool { return f.policy }) {
-		return nil, nil
+		return nil
 	}
 	for name, value := range map[string]*string{
 		"username": &user.Username, "first_name": &user.FirstName, "last_name": &user.LastName, "email": &user.Email,
@@ -108,13 +111,22 @@ func weaknesses(
 		if !field.policy || !ok { // the contract has its say about what is missing
 			continue
 		}
-		messages, err := p.Check(ctx, plain, attributesOf(user))
-		if err != nil {
-			return nil, fmt.Errorf("check a new password: %w", err)
-		}
-		for _, message := range messages {
+		for _, message := range p.Check(plain, attributesOf(user)) {
 			problems = append(problems, problem{field.name, ofOther, message})
 		}
 	}
-	return problems, nil
+	return problems
+}
+
+// refuseBreached returns a fieldErrors if the new password in a field is on the list of breached passwords. Call it
+// behind everything that limits requests: it reads a file.
+func refuseBreached(ctx context.Context, p policy, field, plain string) error {
+	messages, err := p.CheckBreached(ctx, plain)
+	if err != nil {
+		return fmt.Errorf("check a new password: %w", err)
+	}
+	if len(messages) > 0 {
+		return fmt.Errorf("%w: %w", errWeakPassword, fieldErrors{field: messages})
+	}
+	return nil
 }

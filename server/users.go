@@ -23,7 +23,7 @@ func (s *Server) RegisterUser(ctx context.Context, req gen.RegisterUserRequestOb
 	}
 	user := NewUser(r.Username, orEmpty(r.FirstName), orEmpty(r.LastName), orEmpty(r.Email))
 	var err error
-	if user.Password, err = s.hasher.Encode(ctx, r.Password); err != nil {
+	if user.Password, err = s.encodeNew(ctx, "password", r.Password); err != nil {
 		return nil, err
 	}
 	token, key := repository.NewToken(user.ID, callerOf(ctx).client)
