@@ -47,7 +47,10 @@ func (b *Breached) Close() error { return b.close() }
 // Contains reports whether a password is on the list. Any error is an ErrBreachedList, unless the context has ended.
 func (b *Breached) Contains(ctx context.Context, plain string) (bool, error) {
 	hash := sha1.Sum([]byte(plain)) //nolint:gosec // see above
-	found, err := b.lines.find(ctx, func(line []byte) (int, error) {
+	found, err := b.lines.find(func(line []byte) (int, error) {
+		if err := ctx.Err(); err != nil {
+			return 0, err
+		}
 		listed, err := listedHash(line)
 		return bytes.Compare(listed, hash[:]), err
 	})

@@ -85,7 +85,7 @@ var commonList string
 // isListed reports whether a password, in lower case, is a common one.
 func isListed(lower string) bool {
 	list := sortedLines{strings.NewReader(commonList), int64(len(commonList))}
-	found, err := list.find(context.Background(), func(line []byte) (int, error) {
+	found, err := list.find(func(line []byte) (int, error) {
 		return strings.Compare(string(line), lower), nil
 	})
 	if err != nil {

@@ -2,7 +2,6 @@ package password
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -24,12 +23,9 @@ type sortedLines struct {
 
 // find searches for the line for which order returns 0. order is negative for lines before it, and positive for lines
 // after it.
-func (l sortedLines) find(ctx context.Context, order func(line []byte) (int, error)) (bool, error) {
+func (l sortedLines) find(order func(line []byte) (int, error)) (bool, error) {
 	low, high := int64(0), l.size // the line begins at low or later, and before high
 	for high-low > searchWindow {
-		if err := ctx.Err(); err != nil {
-			return false, err
-		}
 		middle := low + (high-low)/2
 		start, line, err := l.lineAfter(middle)
 		if err != nil {

@@ -86,6 +86,9 @@ func TestTooLongIsNotCheckedFurther(t *testing.T) {
 	if *calls != 0 || limited < 10 {
 		t.Errorf("%d calls of IDNA, %d fields with limits", *calls, limited)
 	}
+	if checkEmail("a@"+strings.Repeat("名", maxDomain+1)) == nil || *calls != 0 {
+		t.Errorf("%d calls of IDNA for a domain that is too long", *calls)
+	}
 	if checkEmail("a@ä.org") != nil || *calls != 1 {
 		t.Errorf("%d calls of IDNA for an address that needs it", *calls)
 	}
