@@ -30,24 +30,30 @@ func django(t *testing.T, iterations int) string {
 	return fmt.Sprintf("pbkdf2_sha256$%d$salt$%s", iterations, base64.StdEncoding.EncodeToString(key))
 }
 
-// afterHash calls a function each time that a server has verified or encoded a password, before it goes on.
-type afterHash func()
+// afterSpan calls a function each time that a server has done what a span is named by, before it goes on.
+type afterSpan struct {
+	name string
+	call func()
+}
 
-func (f afterHash) OnEnd(span sdktrace.ReadOnlySpan) {
-	if span.Name() == "hash a password" {
-		f()
+func (a afterSpan) OnEnd(span sdktrace.ReadOnlySpan) {
+	if span.Name() == a.name {
+		a.call()
 	}
 }
-func (afterHash) OnStart(context.Context, sdktrace.ReadWriteSpan) {}
-func (afterHash) Shutdown(context.Context) error                  { return nil }
-func (afterHash) ForceFlush(context.Context) error                { return nil }
+func (afterSpan) OnStart(context.Context, sdktrace.ReadWriteSpan) {}
+func (afterSpan) Shutdown(context.Context) error                  { return nil }
+func (afterSpan) ForceFlush(context.Context) error                { return nil }
 
-// callAfterHash makes a server call f after each hash.
-func callAfterHash(f func()) func(*server.Config) {
+// callAfter makes a server call f after each span of this name.
+func callAfter(name string, f func()) func(*server.Config) {
 	return func(c *server.Config) {
-		c.Traces = sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(afterHash(f)))
+		c.Traces = sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(afterSpan{name, f}))
 	}
 }
+
+// callAfterHash makes a server call f after it has verified or encoded a password.
+func callAfterHash(f func()) func(*server.Config) { return callAfter("hash a password", f) }
 
 // changes are what can happen to an account while its password is verified, and what the login and the password change get then.
 var changes = map[string]struct {
