@@ -20,6 +20,7 @@ import (
 	"github.com/rollbook/rollbook/password"
 	"github.com/rollbook/rollbook/repository"
 	"github.com/rollbook/rollbook/server"
+	"github.com/rollbook/rollbook/test/need"
 	"github.com/rollbook/rollbook/test/testdb"
 	"github.com/rollbook/rollbook/test/testldap"
 	"github.com/rollbook/rollbook/test/testserver"
@@ -27,8 +28,8 @@ import (
 
 // A refused login tells nothing about the account: one status, one body, and no time that a test of rank sums can tell
 // from another. Without the fixed time of refusal the same test must tell them apart.
-func TestRefusedLoginsAreAlike(t *testing.T) {
-	t.Parallel()
+func TestLongRefusedLoginsAreAlike(t *testing.T) {
+	need.Long(t)
 	for name, test := range map[string]struct {
 		refuseAfter time.Duration
 		rounds      int
@@ -50,8 +51,8 @@ func TestRefusedLoginsAreAlike(t *testing.T) {
 }
 
 // Nor does it tell who is in a directory.
-func TestRefusedByTheDirectoryAreAlike(t *testing.T) {
-	t.Parallel()
+func TestLongRefusedByTheDirectoryAreAlike(t *testing.T) {
+	need.Long(t)
 	d := testldap.Start(t)
 	d.Add(t, testserver.Password, "anna")
 	s := testserver.Start(t, testdb.SQLite(t), func(c *server.Config) { c.RefuseAfter, c.Directory = 100*time.Millisecond, d.Open(t) })
