@@ -42,9 +42,9 @@ func store(t *testing.T, db *repository.DB, username, encoded string, directoryI
 }
 
 // Each refused login verifies one encoding of a cost that the database has. It is not parallel: it counts what is allocated.
-func TestRefusedLoginsVerifyTheSame(t *testing.T) { //nolint:paralleltest // as said
+func TestRefusedLoginsVerifyTheSame(t *testing.T) {
 	for name, fresh := range map[string]func(testing.TB) string{"sqlite": testdb.SQLite, "postgres": testdb.Postgres} {
-		t.Run(name, func(t *testing.T) { //nolint:paralleltest // as said
+		t.Run(name, func(t *testing.T) {
 			address := fresh(t)
 			db := testdb.Open(t, address)
 			store(t, db, "local", expensive, nil)

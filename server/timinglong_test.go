@@ -5,6 +5,7 @@ package server_test
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"net/http"
@@ -41,7 +42,7 @@ const (
 var todayScaled = password.Params{Memory: password.DefaultParams.Memory / scale, Time: password.DefaultParams.Time, Threads: 1}
 
 // Refusals do not distinguish accounts from unknown names by their time, also of five at once and for any mix of encodings.
-func TestLongRefusalsOfFiveAtOnce(t *testing.T) { //nolint:paralleltest // it measures time
+func TestLongRefusalsOfFiveAtOnce(t *testing.T) {
 	need.Long(t)
 	million, usual := django(t, 1_000_000/scale), django(t, 600_000/scale)
 	bcrypt := "bcrypt$$2b$06$" + strings.Repeat(".", 53)
@@ -57,7 +58,7 @@ func TestLongRefusalsOfFiveAtOnce(t *testing.T) { //nolint:paralleltest // it me
 		{"a mix", []string{million, million, usual, today, today, today, bcrypt, bcrypt, bcrypt, bcrypt}},
 	} {
 		for database, fresh := range map[string]func(testing.TB) string{"sqlite": testdb.SQLite, "postgres": testdb.Postgres} {
-			t.Run(test.name+", "+database, func(t *testing.T) { //nolint:paralleltest // as said
+			t.Run(test.name+", "+database, func(t *testing.T) {
 				address := fresh(t)
 				createMany(t, testdb.Open(t, address), test.encodings)
 				apart := measureFive(t, address, names, withDecoys(t))
@@ -106,14 +107,14 @@ func measureFive(t *testing.T, address string, each int, changes ...func(*server
 	}
 	times := map[bool][]time.Duration{}
 	for name, known := range kinds { // in random order
-		took := guess(t, s, 400, name)
+		took := guess(t, func(string) *testserver.Server { return s }, name)
 		times[known] = append(times[known], took[name])
 	}
 	return area(times[true], times[false])
 }
 
 // guess sends all guesses for all names at once and returns how long those of each name took together.
-func guess(t *testing.T, s *testserver.Server, status int, names ...string) map[string]time.Duration {
+func guess(t *testing.T, serverOf func(name string) *testserver.Server, names ...string) map[string]time.Duration {
 	t.Helper()
 	took := map[string]time.Duration{}
 	var mu sync.Mutex
@@ -135,11 +136,11 @@ func guess(t *testing.T, s *testserver.Server, status int, names ...string) map[
 			answer := httptest.NewRecorder()
 			<-start
 			began := time.Now()
-			s.Handler.ServeHTTP(answer, req)
+			serverOf(name).Handler.ServeHTTP(answer, req)
 			mu.Lock()
 			defer mu.Unlock()
 			took[name] += time.Since(began)
-			if answer.Code != status {
+			if answer.Code != http.StatusBadRequest {
 				t.Errorf("%s: got %d %s", name, answer.Code, answer.Body)
 			}
 		})
@@ -156,7 +157,7 @@ func area(a, b []time.Duration) float64 {
 }
 
 // Nor do they show which names are local where there is a directory, under 85 logins at once.
-func TestLongRefusalsBesideADirectory(t *testing.T) { //nolint:paralleltest // it measures time
+func TestLongRefusalsBesideADirectory(t *testing.T) {
 	need.Long(t)
 	d := testldap.Start(t)
 	var people []string
@@ -165,16 +166,26 @@ func TestLongRefusalsBesideADirectory(t *testing.T) { //nolint:paralleltest // i
 	}
 	d.Add(t, testserver.Password, people...)
 	for database, fresh := range map[string]func(testing.TB) string{"sqlite": testdb.SQLite, "postgres": testdb.Postgres} {
-		t.Run(database, func(t *testing.T) { //nolint:paralleltest // as said
+		t.Run(database, func(t *testing.T) {
 			address := fresh(t)
-			createMany(t, testdb.Open(t, address), []string{django(t, 600_000/scale)})
-			for pair, apart := range measureCrowd(t, address, d, names, withDecoys(t)) {
-				t.Logf("area of %s with decoys: %.3f", pair, apart)
-				if apart > apartAtMost {
-					t.Errorf("%s can be told apart: %.3f", pair, apart)
-				}
+			createMany(t, testdb.Open(t, address), []string{django(t, 2_000_000/scale)})
+			opened := d.Open(t, func(to *directory.Settings) { to.Cleartext, to.Timeout = true, time.Minute })
+			hashing := password.Options{Params: todayScaled, Slots: 2, Wait: time.Minute}
+			begin := func(hashing password.Options, changes ...func(*server.Config)) *testserver.Server {
+				return testserver.Start(t, address, append(changes, func(c *server.Config) {
+					c.RefuseAfter, c.Directory, c.Hasher = refuseAfter, opened, password.New(hashing)
+				})...)
 			}
-			apart := measureCrowd(t, address, d, names/5)["local and nobody"]
+			s := begin(hashing, withDecoys(t))
+			apart := measureCrowd(t, s, s, names)
+			t.Logf("area with decoys: %.3f", apart)
+			if apart > apartAtMost {
+				t.Errorf("local names can be told from others: %.3f", apart)
+			}
+			// Other names do not wait for the hashes of local ones, as if they had no decoy. With one slot, those wait for longer than
+			// the directory takes.
+			hashing.Slots = 1
+			apart = measureCrowd(t, begin(hashing), begin(password.Options{Params: testserver.CheapHashing.Params, Slots: 100}), names/5)
 			t.Logf("area without decoys: %.3f", apart)
 			if apart < apartAtLeast {
 				t.Errorf("the measurement finds nothing without decoys: %.3f", apart)
@@ -183,33 +194,23 @@ func TestLongRefusalsBesideADirectory(t *testing.T) { //nolint:paralleltest // i
 	}
 }
 
-// measureCrowd sends 85 guesses at once, five for each of 17 names of random kinds, until each kind had so many names, and returns the
-// area for each pair of kinds.
-func measureCrowd(t *testing.T, address string, d *testldap.Directory, each int, changes ...func(*server.Config)) map[string]float64 {
+// measureCrowd sends 85 guesses at once, five for each of 17 names, and returns the area of local names and others, of which half are
+// in the directory. Each kind is tried so many times, at a server of its own.
+func measureCrowd(t *testing.T, locals, others *testserver.Server, each int) float64 {
 	t.Helper()
-	s := testserver.Start(t, address, append(changes, func(c *server.Config) {
-		c.RefuseAfter, c.Hasher = refuseAfter, password.New(password.Options{Params: todayScaled, Slots: 2, Wait: time.Minute})
-		c.Directory = d.Open(t, func(to *directory.Settings) { to.Cleartext, to.Timeout = true, time.Minute })
-	})...)
-	kindOf := map[string]string{}
-	for _, kind := range []string{"local", "nobody", "person"} {
-		for n := range each {
-			kindOf[fmt.Sprint(kind, n)] = kind
-		}
+	serverOf := map[string]*testserver.Server{}
+	for n := range each {
+		serverOf[fmt.Sprint("local", n)] = locals
+		serverOf[fmt.Sprint([]string{"nobody", "person"}[n%2], n)] = others
 	}
-	var all []string
-	for name := range kindOf {
-		all = append(all, name)
-	}
+	all := slices.Collect(maps.Keys(serverOf))
 	rand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
-	times := map[string][]time.Duration{}
+	times := map[bool][]time.Duration{}
 	for crowd := range slices.Chunk(all, 17) {
-		for name, took := range guess(t, s, 400, crowd...) {
-			times[kindOf[name]] = append(times[kindOf[name]], took)
+		for name, took := range guess(t, func(name string) *testserver.Server { return serverOf[name] }, crowd...) {
+			isLocal := strings.HasPrefix(name, "local")
+			times[isLocal] = append(times[isLocal], took)
 		}
 	}
-	return map[string]float64{
-		"local and nobody": area(times["local"], times["nobody"]),
-		"local and person": area(times["local"], times["person"]),
-	}
+	return area(times[true], times[false])
 }
