@@ -156,7 +156,7 @@ func (l *Limits) take(ctx context.Context, networks [][]byte, limits []Limit) (a
 			// A flood is refused here, by reading only.
 			if a.Limit, a.Wait, a.InProgress = states.refusal(applicable, now); a.Refused() || len(applicable) == 0 {
 				all = true
-				return nil
+				return l.settleAbandoned(db, states.abandoned(applicable, now))
 			}
 			a.places, err = l.enter(db, applicable)
 			all = len(a.places) == len(applicable)
@@ -240,6 +240,21 @@ func (s states) refusal(limits []Limit, now int64) (name string, wait time.Durat
 		}
 	}
 	return name, wait, inProgress
+}
+
+// abandonedAfter is how long after the last attempt those in progress have ended, or their process has: no request takes
+// as long.
+const abandonedAfter = time.Minute
+
+// abandoned returns the limits that attempts in progress fill, which nobody settles any more.
+func (s states) abandoned(limits []Limit, now int64) (found []Limit) {
+	for _, limit := range limits {
+		row, ok := s.find(limit.Key, false)
+		if ok && row.Pending > 0 && row.wait(limit, now) > 0 && row.Until < now-abandonedAfter.Microseconds() {
+			found = append(found, limit)
+		}
+	}
+	return found
 }
 
 // wait returns how long until there is a place.

@@ -162,3 +162,19 @@ func (l *Limits) Settle(ctx context.Context, a Admission, o Outcome) error {
 		return db.Exec(statement, all, slices.Concat(returned, forgotten), forgotten, returned).Error
 	})
 }
+
+// settleAbandoned settles the attempts of a process that died as failed.
+func (l *Limits) settleAbandoned(db *gorm.DB, limits []Limit) error {
+	for _, limit := range limits {
+		count := "count"
+		if limit.Counts == CountSuccesses {
+			count = "count - pending"
+		}
+		err := db.Exec("UPDATE limits SET count = "+count+", pending = 0 WHERE key = ? AND until < "+l.db.micros()+" - ?",
+			limit.Key, abandonedAfter.Microseconds()).Error
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

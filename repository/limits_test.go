@@ -186,6 +186,28 @@ func TestReturnKeepsFailures(t *testing.T) {
 	})
 }
 
+// What a process that died left in progress counts as failed after a minute, and keeps nobody waiting.
+func TestAbandonedAttempts(t *testing.T) {
+	t.Parallel()
+	l, pass := clocked(t)
+	successes, failures := window(l, "successes", repository.CountSuccesses, 2), window(l, "failures", repository.CountFailures, 2)
+	for range 2 {
+		admitted(t, "an attempt whose process dies", take(t, l, successes, failures))
+	}
+	pass(time.Minute)
+	for _, limit := range []repository.Limit{successes, failures} {
+		if a := take(t, l, limit); !a.InProgress {
+			t.Errorf("%s, after a minute: %+v", limit.Name, a)
+		}
+	}
+	pass(time.Second)
+	take(t, l, successes, failures)
+	admitted(t, "successes, later", take(t, l, successes))
+	if a := take(t, l, failures); !a.Refused() || a.InProgress {
+		t.Errorf("failures, later: %+v", a)
+	}
+}
+
 // An attempt that ends when its limit counts anew changes nothing.
 func TestSettleAfterTheWindow(t *testing.T) {
 	t.Parallel()
