@@ -154,7 +154,7 @@ func (l *Limits) Settle(ctx context.Context, a Admission, o Outcome) error {
 	statement := `WITH settled AS (SELECT key FROM limits WHERE (key, since) IN ? ORDER BY key` + l.db.dialect.forUpdate + `)
 		UPDATE limits SET
 			pending = CASE WHEN pending > 0 THEN pending - 1 ELSE 0 END,
-			until = CASE WHEN (limits.key, since) IN ? THEN 0 ELSE until END,
+			until = CASE WHEN backoff > 0 AND (limits.key, since) IN ? THEN 0 ELSE until END,
 			count = CASE WHEN (limits.key, since) IN ? THEN CASE WHEN pending > 0 THEN pending - 1 ELSE 0 END
 				WHEN (limits.key, since) IN ? AND count > 0 THEN count - 1 ELSE count END
 		FROM settled WHERE limits.key = settled.key`

@@ -194,10 +194,17 @@ func TestAbandonedAttempts(t *testing.T) {
 	for range 2 {
 		admitted(t, "an attempt whose process dies", take(t, l, successes, failures))
 	}
+	other := window(l, "other", repository.CountSuccesses, 2)
+	first := take(t, l, other)
+	admitted(t, "another attempt", take(t, l, other))
+	settle(t, l, first, repository.Failed) // which says nothing about the other one
+	admitted(t, "the place of the first", take(t, l, other))
 	pass(time.Minute)
-	for _, limit := range []repository.Limit{successes, failures} {
-		if a := take(t, l, limit); !a.InProgress {
-			t.Errorf("%s, after a minute: %+v", limit.Name, a)
+	for range 2 {
+		for _, limit := range []repository.Limit{successes, failures, other} {
+			if a := take(t, l, limit); !a.InProgress {
+				t.Errorf("%s, after a minute: %+v", limit.Name, a)
+			}
 		}
 	}
 	pass(time.Second)
