@@ -28,6 +28,8 @@ var (
 	ErrUnusable = errors.New("unusable entry")
 	// ErrUnavailable means that the directory cannot be asked for now, or does not answer as it should.
 	ErrUnavailable = errors.New("directory unavailable")
+	// ErrTried means that the password was sent to the directory, which may have counted it, but did not answer.
+	ErrTried = errors.New("tried")
 	// ErrNotAdmitted means that the caller did not allow the password to be tried.
 	ErrNotAdmitted = errors.New("not admitted")
 )
@@ -138,8 +140,17 @@ func (d *Directory) filter(escaped string) string {
 	return strings.ReplaceAll(d.settings.Filter, placeholder, escaped)
 }
 
-// Fold makes names alike that differ in case or in how Unicode spells them, which directories mostly do not tell apart.
-func Fold(name string) string { return norm.NFKC.String(cases.Fold().String(norm.NFKC.String(name))) }
+// maxName is how many bytes of a name are folded: more than anybody's has.
+const maxName = 1024
+
+// Fold makes names alike that differ in case or in how Unicode spells them, which directories mostly do not tell apart. A
+// name of more than maxName bytes stays as it is.
+func Fold(name string) string {
+	if len(name) > maxName {
+		return name
+	}
+	return norm.NFKC.String(cases.Fold().String(norm.NFKC.String(name)))
+}
 
 // Authenticate returns whose name and password these are. The name is that of the directory but for what Fold makes alike, or the
 // email address where the filter looks for it: others that the directory takes for the same are not let in, so that nobody gets more
@@ -174,7 +185,7 @@ func (d *Directory) Authenticate(
 		}
 		switch bound := c.Bind(dn, password); {
 		case bound != nil && !refused(bound):
-			return unavailable("bind as who signs in", bound)
+			return fmt.Errorf("%w: %w", ErrTried, unavailable("bind as who signs in", bound))
 		case missing != nil:
 			return missing
 		case bound != nil:

@@ -106,5 +106,26 @@ func (b *Breached) probe() error {
 		}
 		last = hash
 	}
+	return b.probeEnd(last)
+}
+
+// probeEnd checks that the list ends with a whole line, behind the last one that was probed, and for a large one that it
+// covers all hashes: a download may have been cut off.
+func (b *Breached) probeEnd(last []byte) error {
+	const large = 1 << 20 // bytes, in which the hashes begin with each of 256 bytes
+	tail, err := b.lines.read(max(0, b.lines.size-2*maxLine), 2*maxLine)
+	if err != nil {
+		return err
+	}
+	tail = bytes.TrimRight(tail, "\r\n")
+	hash, err := listedHash(tail[bytes.LastIndexByte(tail, '\n')+1:])
+	switch {
+	case err != nil:
+		return fmt.Errorf("the last line: %w: was the download cut off?", err)
+	case bytes.Compare(last, hash) > 0:
+		return errors.New("the last line: it is not sorted by hash")
+	case b.lines.size > large && hash[0] != 0xff:
+		return fmt.Errorf("it ends with hashes that begin with %02X: was the download cut off?", hash[0])
+	}
 	return nil
 }

@@ -149,6 +149,10 @@ func TestBreachedListIsChecked(t *testing.T) {
 		"a count of words": {hashes[0] + ":many\n", "40 hexadecimal digits"},
 		"sorted by count":  {strings.Join(shuffled, "\n"), "it is not sorted by hash"},
 		"one long line":    {hashes[0] + "\n" + strings.Repeat("A", 10000), "it has more than 128 bytes"},
+		"cut off":          {strings.Join(hashes, "\n")[:20_000], "the last line: a line is not as expected"},
+		"cut off at a line": {
+			strings.Repeat(hashes[0]+":1234567\n", 30_000), "it ends with hashes that begin with 00: was the download cut off?",
+		},
 		"other in between": {strings.Join(hashes[:500], "\n") + strings.Repeat("\nx", 10000), "40 hexadecimal digits"},
 	} {
 		_, err := password.OpenBreached(writeList(t, test.text))

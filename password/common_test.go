@@ -76,7 +76,7 @@ func TestCommonListIsAsDocumented(t *testing.T) {
 func TestCommonPasswordsAreRefused(t *testing.T) {
 	t.Parallel()
 	words := strings.Split(strings.TrimSuffix(password.CommonList(), "\n"), "\n")
-	for i, word := range append(words, "password1234", "P@ssw0rd", "Password123", "happiness", " HAPPINESS\t") {
+	for i, word := range append(words, "password1234", "P@ssw0rd", "Password123", "happiness", " HAPPINESS\t", "\x1cpassword1234\x1f") {
 		if i%7 != 0 && i < len(words)-100 && i > 100 {
 			continue
 		}

@@ -108,22 +108,49 @@ func (h *Hasher) Encode(ctx context.Context, plain string) (string, error) {
 // IsSet tells whether encoded stands for a password: it is not empty, nor one of Django's marks that there is none.
 func IsSet(encoded string) bool { return encoded != "" && encoded[0] != '!' }
 
-// Verify tells whether encoded was made from plain, by Encode or by Django. Where there is no password, the answer is no,
-// after the time that a password of today's cost takes. It is ErrBusy where no slot became free in time, and ErrMalformed where encoded cannot be read.
+// Verify reports whether encoded was made from plain, by Encode or by Django. If there is no password, it reports false,
+// after the time that a password of today's cost takes. It is ErrBusy if no slot became free in time, and ErrMalformed if
+// encoded cannot be read.
 func (h *Hasher) Verify(ctx context.Context, encoded, plain string) (bool, error) {
-	verify := h.dummy
-	if IsSet(encoded) {
-		read, err := parse(encoded)
-		if err != nil {
-			return false, err
-		}
-		verify = read.verify
+	verify, err := h.verifier(encoded)
+	if err != nil {
+		return false, err
 	}
 	release, err := h.acquire(ctx)
 	if err != nil {
 		return false, err
 	}
 	defer release()
+	return verify(plain), nil
+}
+
+func (h *Hasher) verifier(encoded string) (verifier, error) {
+	if !IsSet(encoded) {
+		return h.dummy, nil
+	}
+	read, err := parse(encoded)
+	return read.verify, err
+}
+
+// Slot is a slot for one password, which is taken before it is known whose encoding is verified.
+type Slot struct {
+	hasher *Hasher
+	// Release gives the slot back. It must be called once.
+	Release func()
+}
+
+// Reserve takes a slot. It is ErrBusy if none became free in time.
+func (h *Hasher) Reserve(ctx context.Context) (Slot, error) {
+	release, err := h.acquire(ctx)
+	return Slot{h, release}, err
+}
+
+// Verify is Hasher.Verify in the slot, which it does not release.
+func (s Slot) Verify(encoded, plain string) (bool, error) {
+	verify, err := s.hasher.verifier(encoded)
+	if err != nil {
+		return false, err
+	}
 	return verify(plain), nil
 }
 

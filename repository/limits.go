@@ -66,8 +66,8 @@ type Admission struct {
 	Wait  time.Duration // how long until that limit allows an attempt
 	// InProgress means that the attempt was refused only because others have not been settled yet.
 	InProgress bool
-	// Unknown are the keys of the networks to remember if the attempt succeeds.
-	Unknown [][]byte
+	// Remembered means that the network is known, and was remembered within a day.
+	Remembered bool
 
 	places []place
 }
@@ -77,9 +77,10 @@ func (a Admission) Refused() bool { return a.Limit != "" }
 
 // And returns an admission that has the places of both.
 func (a Admission) And(b Admission) Admission {
-	a.places = append(slices.Clip(a.places), b.places...)
-	a.Unknown = append(slices.Clip(a.Unknown), b.Unknown...)
-	return a
+	if len(a.places) == 0 {
+		return b
+	}
+	return Admission{Remembered: a.Remembered && b.Remembered, places: slices.Concat(a.places, b.places)}
 }
 
 // place is an attempt's place in a limit.
@@ -118,7 +119,7 @@ func (l *Limits) Key(about ...string) []byte {
 }
 
 // Take takes a place in every limit that applies, or in none if one of them is full. Networks are the keys of the
-// networks that the attempt comes from, one for each account that it may be for: if all are known, limits with UnknownOnly
+// network that the attempt comes from, as one of the account by each of its names: if one is known, limits with UnknownOnly
 // do not apply. However many processes ask at once, no limit gives more places than it has.
 func (l *Limits) Take(ctx context.Context, networks [][]byte, limits ...Limit) (Admission, error) {
 	limits = slices.DeleteFunc(slices.Clone(limits), func(l Limit) bool { return l.Max == 0 })
@@ -126,7 +127,7 @@ func (l *Limits) Take(ctx context.Context, networks [][]byte, limits ...Limit) (
 	slices.SortFunc(limits, func(a, b Limit) int { return bytes.Compare(a.Key, b.Key) })
 	for {
 		if len(limits) == 0 {
-			return Admission{Unknown: networks}, nil
+			return Admission{}, nil
 		}
 		a, all, err := l.take(ctx, networks, limits)
 		if err != nil || all || a.Refused() {
@@ -148,9 +149,9 @@ func (l *Limits) take(ctx context.Context, networks [][]byte, limits []Limit) (a
 			if err != nil {
 				return err
 			}
-			a = Admission{Unknown: states.unknown(networks, now)}
+			a = Admission{Remembered: states.known(networks, knownFor-rememberEvery)}
 			applicable := limits
-			if states.known(networks) {
+			if states.known(networks, 0) {
 				applicable = slices.DeleteFunc(slices.Clone(limits), func(l Limit) bool { return l.UnknownOnly })
 			}
 			// A flood is refused here, by reading only.
@@ -208,25 +209,12 @@ func (s states) find(key []byte, network bool) (state, bool) {
 	return s[at], true
 }
 
-// known reports whether there are networks, and all of them are known.
-func (s states) known(networks [][]byte) bool {
-	for _, key := range networks {
-		if found, ok := s.find(key, true); !ok || found.Expires <= found.Now {
-			return false
-		}
-	}
-	return len(networks) > 0
-}
-
-// unknown returns the networks that are not known, or have been for a day.
-func (s states) unknown(networks [][]byte, now int64) (keys [][]byte) {
-	for _, key := range networks {
-		found, _ := s.find(key, true)
-		if found.Expires < now+(knownFor-rememberEvery).Microseconds() {
-			keys = append(keys, key)
-		}
-	}
-	return keys
+// known reports whether one of the networks is known, for longer than a time from now on.
+func (s states) known(networks [][]byte, longer time.Duration) bool {
+	return slices.ContainsFunc(networks, func(key []byte) bool {
+		found, ok := s.find(key, true)
+		return ok && found.Expires > found.Now+longer.Microseconds()
+	})
 }
 
 // refusal returns the limit that refuses an attempt for longest. One that attempts in progress fill comes last.

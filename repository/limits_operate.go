@@ -20,15 +20,16 @@ const (
 	rememberEvery = 24 * time.Hour      // a sign-in within this time changes nothing
 )
 
-// Remember makes the networks of an admission known for an account, if its encoded password is still this one: a change
-// of the password forgets them.
-func (l *Limits) Remember(ctx context.Context, a Admission, user uuid.UUID, encoded string) error {
-	for _, key := range a.Unknown {
-		expires := l.db.Now().Add(knownFor).UnixMicro()
+// Remember makes networks known for an account, if its encoded password is still this one: a change of the password forgets
+// them. Keys are those of Take.
+func (l *Limits) Remember(ctx context.Context, keys [][]byte, user uuid.UUID, encoded string) error {
+	expires := l.db.Now().Add(knownFor).UnixMicro()
+	for _, key := range keys {
 		err := l.db.do(ctx, "remember network", func(db *gorm.DB) error {
 			return db.Exec(`INSERT INTO known_networks (key, user_id, expires_at)
 				SELECT ?, users.id, CAST(? AS bigint) FROM users WHERE users.id = ? AND users.password = ?`+l.db.dialect.forShare+`
-				ON CONFLICT (key) DO UPDATE SET expires_at = excluded.expires_at`, key, expires, user, encoded).Error
+				ON CONFLICT (key) DO UPDATE SET user_id = excluded.user_id, expires_at = excluded.expires_at`,
+				key, expires, user, encoded).Error
 		})
 		if err != nil {
 			return err

@@ -70,7 +70,7 @@ func fill(t *testing.T, address string) *repository.DB {
 		must(err)
 	}
 	user, _ := create(t, db, newUser("last"))
-	must(limits.Remember(t.Context(), repository.Admission{Unknown: [][]byte{limits.Key("d")}}, user.ID, user.Password))
+	must(limits.Remember(t.Context(), [][]byte{limits.Key("d")}, user.ID, user.Password))
 	_, err = testdb.SQL(t, address).ExecContext(t.Context(), // as the release before writes it
 		"INSERT INTO throttles (key, count, until, expires_at) VALUES ($1, 1, '2024-02-29 23:59:59.123456+00:00', '2024-03-01 00:00:00+00:00')",
 		[]byte("key"))

@@ -22,7 +22,7 @@ func accountName(account uuid.UUID) string { return "account:" + account.String(
 func AccountNames(user repository.User) []string {
 	names := []string{nameOf(user.Username), foldedName(user.Username), accountName(user.ID)}
 	if user.DirectoryID != nil {
-		names = append(names, entryOf(*user.DirectoryID))
+		names = append(names, foldedName(user.Email), entryOf(*user.DirectoryID))
 	}
 	return names
 }
@@ -39,22 +39,28 @@ func (s *Server) typedName(username string) string {
 	return foldedName(username)
 }
 
-// loginLimits returns the limits of a login, and the key of the network that it comes from.
+// loginLimits returns the limits of a login, and the keys of the network that it comes from. With a directory, a success
+// forgets no failures: those may be for another account, whose name differs in spelling alone.
 func (s *Server) loginLimits(ctx context.Context, username string) (networks [][]byte, limits []repository.Limit) {
 	if s.limits == nil {
 		return nil, nil
 	}
-	from := callerOf(ctx).address
-	networks, limits = s.accountLimits(s.typedName(username), from)
+	from, failures, names := callerOf(ctx).address, repository.CountFailuresInRow, []string{nameOf(username)}
+	if s.directory != nil {
+		failures, names = repository.CountFailures, append(names, foldedName(username))
+	}
+	limits = append(s.accountLimits(s.typedName(username), failures, from), s.successes(nameOf(username)))
 	addresses := s.addressLimits(limitAddress, limitSite, s.throttle.PerAddress, from)
 	for i := range addresses {
 		addresses[i].UnknownOnly = true
 	}
-	return networks, append(limits, addresses...)
+	return s.networks(from, names...), append(limits, addresses...)
 }
 
 // entryLimits returns the limits of a login as an entry of the directory; for nobody, those of an entry of the typed name.
-func (s *Server) entryLimits(ctx context.Context, username, directoryID string) (networks [][]byte, limits []repository.Limit) {
+func (s *Server) entryLimits(
+	ctx context.Context, username, directoryID string,
+) (networks [][]byte, limits []repository.Limit) {
 	if s.limits == nil {
 		return nil, nil
 	}
@@ -62,7 +68,9 @@ func (s *Server) entryLimits(ctx context.Context, username, directoryID string) 
 	if directoryID == "" {
 		name = "missing:" + directory.Fold(username)
 	}
-	return s.accountLimits(name, callerOf(ctx).address)
+	from := callerOf(ctx).address
+	limits = append(s.accountLimits(name, repository.CountFailuresInRow, from), s.successes(name))
+	return s.networks(from, name), limits
 }
 
 // decoyLimits returns as many limits as entryLimits, which refuse nothing: to take them takes as long.
@@ -74,19 +82,19 @@ func (s *Server) decoyLimits(ctx context.Context, username string) (networks [][
 	return networks, limits
 }
 
-// accountLimits returns the limits of logins for an account by one of its names.
-func (s *Server) accountLimits(name string, from netip.Addr) (networks [][]byte, limits []repository.Limit) {
+// accountLimits returns the limits of failed logins for an account by one of its names. Failures is how those in a row are
+// counted.
+func (s *Server) accountLimits(name string, failures repository.Counts, from netip.Addr) (limits []repository.Limit) {
 	t, network, site, account := s.throttle, NetworkOf(from), SiteOf(from), LimitAccount(s.limits, name)
 	limits = []repository.Limit{
 		{
 			Name: limitPair, Key: s.limits.Key(limitPair, name, network), Account: account, Network: network,
-			Counts: repository.CountFailuresInRow, Max: t.Failures, Backoff: t.Backoff, BackoffMax: t.BackoffMax,
+			Counts: failures, Max: t.Failures, Backoff: t.Backoff, BackoffMax: t.BackoffMax,
 		},
 		{
 			Name: limitAccount, Key: s.limits.Key(limitAccount, name), Account: account,
 			Counts: repository.CountFailures, Max: t.PerAccount, Window: accountWindow, UnknownOnly: true,
 		},
-		s.successes(name),
 	}
 	if site != "" && t.PerAccount > 0 {
 		limits = append(limits, repository.Limit{
@@ -97,20 +105,23 @@ func (s *Server) accountLimits(name string, from netip.Addr) (networks [][]byte,
 	if s.directory != nil && t.DirectoryFailures > 0 {
 		limits = append(limits, repository.Limit{
 			Name: limitDirectory, Key: s.limits.Key(limitDirectory, name), Account: account,
-			Counts: repository.CountFailuresInRow, Max: t.DirectoryFailures, Backoff: directoryWindow, BackoffMax: directoryWindow,
+			Counts: failures, Max: t.DirectoryFailures, Backoff: directoryWindow, BackoffMax: directoryWindow,
 		}, repository.Limit{
 			Name: limitDirectoryUnknown, Key: s.limits.Key(limitDirectoryUnknown, name), Account: account,
-			Counts: repository.CountFailuresInRow, Max: max(1, t.DirectoryFailures*5/8), UnknownOnly: true,
+			Counts: failures, Max: max(1, t.DirectoryFailures*5/8), UnknownOnly: true,
 			// A little longer, so that limitDirectory has expired when a guesser comes again.
 			Backoff: directoryWindow + time.Second, BackoffMax: directoryWindow + time.Second,
 		})
 	}
-	return s.networks(name, from), limits
+	return limits
 }
 
-// networks returns the key of the network of an address, as one that is known to an account or not.
-func (s *Server) networks(name string, from netip.Addr) [][]byte {
-	return [][]byte{s.limits.Key("known", name, NetworkOf(from))}
+// networks returns the keys of the network of an address, as one that is known to an account by one of its names.
+func (s *Server) networks(from netip.Addr, names ...string) (keys [][]byte) {
+	for _, name := range names {
+		keys = append(keys, s.limits.Key("known", name, NetworkOf(from)))
+	}
+	return keys
 }
 
 // successes is the limit on sign-ins of an account, which one valid password may not exceed.
@@ -148,7 +159,7 @@ func (s *Server) changeLimits(ctx context.Context, user repository.User) []repos
 	return []repository.Limit{{
 		Name: limitChange, Key: s.limits.Key(limitChange, name, token), Account: LimitAccount(s.limits, name),
 		Counts: repository.CountFailuresInRow, Max: s.throttle.Failures, Backoff: s.throttle.Backoff, BackoffMax: s.throttle.BackoffMax,
-	}, s.successes(s.typedName(user.Username))}
+	}, s.successes(nameOf(user.Username))}
 }
 
 // codeLimits returns the limits of one-time codes, which have 80 random bits: nobody guesses one, so that an account needs
@@ -158,7 +169,8 @@ func (s *Server) codeLimits(ctx context.Context, username string) (networks [][]
 		return nil, nil
 	}
 	from := callerOf(ctx).address
-	return s.networks(s.typedName(username), from), s.addressLimits(limitCodeAddress, limitCodeSite, s.throttle.PerAddress, from)
+	limits = s.addressLimits(limitCodeAddress, limitCodeSite, s.throttle.PerAddress, from)
+	return s.networks(from, nameOf(username)), limits
 }
 
 // registrationLimits returns the limits of registrations.
@@ -171,5 +183,5 @@ func (s *Server) registrationLimits(ctx context.Context, username string) (netwo
 	for i := range limits {
 		limits[i].Counts, limits[i].Window = repository.CountAttempts, registrationWindow
 	}
-	return s.networks(s.typedName(username), from), limits
+	return s.networks(from, nameOf(username)), limits
 }

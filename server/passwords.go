@@ -37,10 +37,7 @@ func (s *Server) ChangePassword(ctx context.Context, req gen.ChangePasswordReque
 func (s *Server) changePassword(ctx context.Context, user repository.User, keep uuid.UUID, change *gen.PasswordChange) error {
 	encoded := ""
 	for range maxRounds {
-		ok, err := s.hasPassword(ctx, user, user.Username, change.CurrentPassword)
-		if err == nil && !ok {
-			err = errCurrentPassword
-		}
+		err := s.verifyCurrent(ctx, user, change.CurrentPassword)
 		if err == nil && encoded == "" {
 			encoded, err = s.encodeNew(ctx, "new_password", change.NewPassword)
 		}
@@ -63,6 +60,20 @@ func (s *Server) changePassword(ctx context.Context, user repository.User, keep 
 		}
 	}
 	return errChanges
+}
+
+// verifyCurrent is errCurrentPassword if an account has another password.
+func (s *Server) verifyCurrent(ctx context.Context, user repository.User, plain string) error {
+	slot, err := s.hasher.Reserve(ctx)
+	if err != nil {
+		return err
+	}
+	defer slot.Release()
+	ok, err := s.hasPassword(ctx, slot, user, user.Username, plain)
+	if err == nil && !ok {
+		err = errCurrentPassword
+	}
+	return err
 }
 
 // SetPassword needs a one-time code, and ends every sign-in of the account.
@@ -108,7 +119,8 @@ func (s *Server) setPassword(ctx context.Context, a *attempt, setting *gen.Passw
 		return user.ID, err
 	}
 	s.audit(ctx, EventPasswordChanged, user.ID)
-	return user.ID, s.remember(ctx, a, user.ID, encoded)
+	user.Password = encoded
+	return user.ID, s.remember(ctx, a, user)
 }
 
 // encodeNew encodes the new password in a field, unless it is on the list of breached passwords.

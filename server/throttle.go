@@ -8,6 +8,7 @@ import (
 	"math"
 	"net/http"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -110,12 +111,18 @@ func (s *Server) attempt(
 		return err
 	}
 	outcome := repository.Failed // a client that hangs up does not get its place back
-	busy := errors.Is(err, password.ErrBusy) || errors.Is(err, repository.ErrUnavailable) || errors.Is(err, directory.ErrUnavailable)
-	if busy && ctx.Err() == nil {
+	if isUnanswered(err) && ctx.Err() == nil {
 		outcome = repository.Unanswered
 	}
 	s.settleRefused(ctx, a, outcome)
 	return err
+}
+
+// isUnanswered reports whether an attempt failed without anybody having looked at the secret. A password that was sent to
+// the directory counts there, whatever became of the answer.
+func isUnanswered(err error) bool {
+	reasons := []error{password.ErrBusy, password.ErrBreachedList, repository.ErrUnavailable, directory.ErrUnavailable}
+	return !errors.Is(err, directory.ErrTried) && slices.ContainsFunc(reasons, func(is error) bool { return errors.Is(err, is) })
 }
 
 // wait returns at a time, or when the context ends.
@@ -191,10 +198,15 @@ func (s *Server) settleRefused(ctx context.Context, a *attempt, o repository.Out
 	}
 }
 
-// remember makes the network of an attempt known to the account that it signed in to, unless its password has changed.
-func (s *Server) remember(ctx context.Context, a *attempt, user uuid.UUID, encoded string) error {
-	if s.limits == nil {
+// remember makes the network of an attempt known to the account that it signed in to, unless its password has changed. A
+// local account has one name. One of the directory has several, in any spelling.
+func (s *Server) remember(ctx context.Context, a *attempt, user repository.User) error {
+	if s.limits == nil || a.admission.Remembered {
 		return nil
 	}
-	return s.limits.Remember(ctx, a.admission, user, encoded)
+	names := []string{nameOf(user.Username)}
+	if user.DirectoryID != nil {
+		names = []string{foldedName(user.Username), foldedName(user.Email), entryOf(*user.DirectoryID)}
+	}
+	return s.limits.Remember(ctx, s.networks(callerOf(ctx).address, names...), user.ID, user.Password)
 }

@@ -20,7 +20,7 @@ func (s *Server) LogIn(ctx context.Context, req gen.LogInRequestObject) (gen.Log
 	err := s.attempt(ctx, req.JSONBody.Username, networks, limits, func(a *attempt) (_ uuid.UUID, err error) {
 		user, key, err = s.logIn(ctx, a, req.JSONBody)
 		if err == nil {
-			err = s.remember(ctx, a, user.ID, user.Password)
+			err = s.remember(ctx, a, user)
 		}
 		return user.ID, err
 	})

@@ -32,7 +32,7 @@ func (s *Server) RegisterUser(ctx context.Context, req gen.RegisterUserRequestOb
 	}
 	callerOf(ctx).identified = user.ID
 	s.audit(ctx, EventRegistered, user.ID)
-	if err := s.remember(ctx, &a, user.ID, user.Password); err != nil {
+	if err := s.remember(ctx, &a, user); err != nil {
 		return nil, err
 	}
 	return gen.RegisterUser201JSONResponse{

@@ -54,15 +54,24 @@ func (s *Server) verify(ctx context.Context, a *attempt, c *gen.Credentials) (us
 	if s.directory == nil {
 		return user, "", s.verifyLocal(ctx, user, c)
 	}
+	// The slot comes first: if there is none, nothing about the name was looked at, and nothing sent to the directory.
+	slot, err := s.hasher.Reserve(ctx)
+	if err != nil {
+		return user, "", err
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	decoy := make(chan error, 1)
 	if s.ofDirectory(user) {
-		go func() { decoy <- s.verifyLocal(ctx, repository.User{}, c) }()
+		go func() {
+			defer slot.Release()
+			decoy <- s.verifyIn(ctx, slot, repository.User{}, c)
+		}()
 		user, stamp, err = s.verifyByDirectory(ctx, a, c)
 	} else {
 		go func() { decoy <- s.askDirectory(ctx, c.Username) }()
-		err = s.verifyLocal(ctx, user, c)
+		err = s.verifyIn(ctx, slot, user, c)
+		slot.Release()
 	}
 	if errors.Is(err, errBadCredentials) {
 		if failed := <-decoy; failed != nil && !errors.Is(failed, errBadCredentials) {
@@ -87,7 +96,17 @@ func (s *Server) verifyAgain(ctx context.Context, user repository.User, c *gen.C
 
 // verifyLocal is errBadCredentials unless the account is a local and active one with this password.
 func (s *Server) verifyLocal(ctx context.Context, user repository.User, c *gen.Credentials) error {
-	ok, err := s.hasPassword(ctx, user, c.Username, c.Password)
+	slot, err := s.hasher.Reserve(ctx)
+	if err != nil {
+		return err
+	}
+	defer slot.Release()
+	return s.verifyIn(ctx, slot, user, c)
+}
+
+// verifyIn is verifyLocal in a slot.
+func (s *Server) verifyIn(ctx context.Context, slot password.Slot, user repository.User, c *gen.Credentials) error {
+	ok, err := s.hasPassword(ctx, slot, user, c.Username, c.Password)
 	if err == nil && (!ok || !user.IsActive) {
 		err = errBadCredentials
 	}
@@ -96,16 +115,18 @@ func (s *Server) verifyLocal(ctx context.Context, user repository.User, c *gen.C
 
 // hasPassword reports whether a local account has a password. Where it has none that can be verified, the decoy of the username
 // is verified instead.
-func (s *Server) hasPassword(ctx context.Context, user repository.User, username, plain string) (bool, error) {
+func (s *Server) hasPassword(
+	ctx context.Context, slot password.Slot, user repository.User, username, plain string,
+) (bool, error) {
 	decoy := s.decoys.For(username) // for each name, so that the choice takes no time of its own
 	if user.DirectoryID == nil && password.IsSet(user.Password) {
-		ok, err := s.hasher.Verify(ctx, user.Password, plain)
+		ok, err := slot.Verify(user.Password, plain)
 		if !errors.Is(err, password.ErrMalformed) {
 			return ok, err
 		}
 		s.log.LogAttrs(ctx, slog.LevelWarn, "unreadable password", slog.String("account", user.ID.String()), slog.Any("error", err))
 	}
-	_, err := s.hasher.Verify(ctx, decoy, plain)
+	_, err := slot.Verify(decoy, plain)
 	return false, err
 }
 
