@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"log"
 	"log/slog"
 	"sync"
@@ -12,17 +13,26 @@ const (
 	connLineInterval = time.Minute
 )
 
-// connLog writes what net/http says of connections, which any client can cause. Further lines in an interval are counted.
+// connLog writes warnings that any client can cause, as of connections. Further ones in an interval are counted.
 type connLog struct {
-	log *slog.Logger
+	log  *slog.Logger
+	more string // the message of the line that counts
 
 	mu               sync.Mutex
 	written, omitted int // in the current interval
 }
 
-func newConnLog(to *slog.Logger) *log.Logger { return log.New(&connLog{log: to}, "", 0) }
+func newConnLog(to *slog.Logger) *log.Logger {
+	return log.New(&connLog{log: to, more: "more errors of connections"}, "", 0)
+}
 
+// Write writes a line of net/http, which ends in a line feed.
 func (c *connLog) Write(line []byte) (int, error) {
+	c.warn(string(line[:max(0, len(line)-1)]))
+	return len(line), nil
+}
+
+func (c *connLog) warn(message string, attrs ...slog.Attr) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.written == 0 {
@@ -30,11 +40,10 @@ func (c *connLog) Write(line []byte) (int, error) {
 	}
 	if c.written == maxConnLines {
 		c.omitted++
-		return len(line), nil
+		return
 	}
 	c.written++
-	c.log.Warn(string(line[:max(0, len(line)-1)])) // which ends in a line feed
-	return len(line), nil
+	c.log.LogAttrs(context.Background(), slog.LevelWarn, message, attrs...)
 }
 
 // endInterval logs how many lines were omitted.
@@ -42,7 +51,7 @@ func (c *connLog) endInterval() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.omitted > 0 {
-		c.log.Warn("more errors of connections", "count", c.omitted)
+		c.log.Warn(c.more, "count", c.omitted)
 	}
 	c.written, c.omitted = 0, 0
 }

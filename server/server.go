@@ -73,6 +73,7 @@ type Server struct {
 	closed            string
 	ownProfilesOnly   bool
 	directory         *directory.Directory
+	directoryLog      *connLog
 	passwordElsewhere string
 	allow             map[string]string // the methods of each path, as Echo spells it
 }
@@ -92,7 +93,7 @@ func New(c Config) (http.Handler, error) {
 	s := &Server{
 		db: c.DB, users: c.DB.Users(), tokens: c.DB.Tokens(c.Tokens), codes: c.DB.Codes(), hasher: c.Hasher, policy: c.Policy, log: c.Log,
 		refuseAfter: c.RefuseAfter, throttle: c.Throttle, limits: c.Limits, admissionWait: cmp.Or(c.AdmissionWait, defaultAdmissionWait), trusted: c.Trusted,
-		closed: c.Closed, ownProfilesOnly: c.OwnProfilesOnly, directory: c.Directory, passwordElsewhere: c.PasswordElsewhere,
+		closed: c.Closed, ownProfilesOnly: c.OwnProfilesOnly, directory: c.Directory, directoryLog: &connLog{log: c.Log, more: "more errors of the directory"}, passwordElsewhere: c.PasswordElsewhere,
 		rules: rulesOf(api, c.Policy), trail: c.Trail, decoys: c.Decoys.mixed(),
 		metrics: newMetrics(c.Metrics, c), operationIDs: operationIDs(api), allow: map[string]string{},
 	}

@@ -154,3 +154,17 @@ func TestUnreadableBreachedListCostsNoAttempt(t *testing.T) {
 		}), 503, "")
 	}
 }
+
+// What any client can cause while the directory is away fills no log.
+func TestDirectoryErrorsAreBounded(t *testing.T) {
+	t.Parallel()
+	d := testldap.Start(t)
+	s := withDirectory(t, testdb.SQLite(t), d.Open(t), patient)
+	d.End(t)
+	for n := range 30 {
+		want(t, try(s, "", fmt.Sprint("u", n), "wrong"), 503, "")
+	}
+	if lines := strings.Count(s.Log.String(), "msg=directory "); lines == 0 || lines > 10 {
+		t.Errorf("%d lines about the directory", lines)
+	}
+}

@@ -33,7 +33,7 @@ type ldap struct {
 	Username     string        `name:"ldap-username-attribute" env:"LDAP_USERNAME_ATTRIBUTE" placeholder:"NAME" help:"That of the username. Default: uid or sAMAccountName."`
 	FirstName    string        `name:"ldap-first-name-attribute" env:"LDAP_FIRST_NAME_ATTRIBUTE" placeholder:"NAME" default:"givenName" help:"That of the given name. Default: ${default}."`
 	LastName     string        `name:"ldap-last-name-attribute" env:"LDAP_LAST_NAME_ATTRIBUTE" placeholder:"NAME" default:"sn" help:"That of the family name. Default: ${default}."`
-	Changed      string        `name:"ldap-password-changed-attribute" env:"LDAP_PASSWORD_CHANGED_ATTRIBUTE" placeholder:"NAME" help:"The attribute that gets another value when the password changes. Sessions that began with another value end. Default: pwdChangedTime or pwdLastSet."`
+	Changed      string        `name:"ldap-password-changed-attribute" env:"LDAP_PASSWORD_CHANGED_ATTRIBUTE" placeholder:"NAME" help:"The attribute whose value changes with the password. Sessions that began with another value end. Default: pwdChangedTime or pwdLastSet."`
 	Email        string        `name:"ldap-email-attribute" env:"LDAP_EMAIL_ATTRIBUTE" placeholder:"NAME" default:"mail" help:"That of the email address. Default: ${default}."`
 	Timeout      time.Duration `name:"ldap-timeout" env:"LDAP_TIMEOUT" placeholder:"DURATION" default:"5s" help:"How long the directory may take for a login before it is answered 503. Default: ${default}."`
 	Connections  int           `name:"ldap-connections" env:"LDAP_CONNECTIONS" placeholder:"N" default:"16" help:"How many connections logins have to the directory at most. Default: ${default}."`

@@ -11,7 +11,7 @@ import (
 
 // transport are the settings of how the API is reached.
 type transport struct {
-	CertFile       string `name:"tls-cert-file" env:"TLS_CERT_FILE" placeholder:"FILE" help:"The certificate of HTTPS in PEM, followed by its intermediates. It is read again when it changes. Default: none, the API is served over plain HTTP."`
+	CertFile       string `name:"tls-cert-file" env:"TLS_CERT_FILE" placeholder:"FILE" help:"The HTTPS certificate, in PEM, followed by its intermediates. It is read again when it changes. Default: none, the API is served over plain HTTP."`
 	KeyFile        string `name:"tls-key-file" env:"TLS_KEY_FILE" placeholder:"FILE" help:"The private key of the certificate, in PEM. It is read again when it changes."`
 	AllowPlainHTTP bool   `name:"allow-plain-http" env:"ALLOW_PLAIN_HTTP" help:"Serve plain HTTP to other machines, although passwords and tokens can then be read on the network."`
 }
@@ -78,4 +78,15 @@ func reachable(address net.Addr) string {
 		return fmt.Sprintf("localhost:%d", tcp.Port)
 	}
 	return address.String()
+}
+
+// checkNetworks refuses networks of IPv4 that are written as IPv6: no address is in them, since addresses are compared as
+// IPv4.
+func checkNetworks(flag string, networks []netip.Prefix) error {
+	for _, network := range networks {
+		if network.Addr().Is4In6() {
+			return fmt.Errorf("%s: write %s as a network of IPv4", flag, network)
+		}
+	}
+	return nil
 }

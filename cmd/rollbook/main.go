@@ -108,7 +108,7 @@ type serve struct {
 }
 
 type directoryFlags struct {
-	SyncInterval      time.Duration `name:"ldap-sync-interval" env:"LDAP_SYNC_INTERVAL" placeholder:"DURATION" default:"1h" help:"How often accounts are deactivated whose owners left the directory, and sessions ended that began before the password changed there; 0 is never. Default: ${default}."`
+	SyncInterval      time.Duration `name:"ldap-sync-interval" env:"LDAP_SYNC_INTERVAL" placeholder:"DURATION" default:"1h" help:"How often to deactivate accounts of people who left the directory, and to end sessions that began before a password change there; 0 is never. Default: ${default}."`
 	PasswordElsewhere string        `name:"ldap-password-elsewhere" env:"LDAP_PASSWORD_ELSEWHERE" placeholder:"TEXT" default:"Your password is the one that your school or company knows you by. Please change it there." help:"What is said to those who want to change the password that the directory knows: where to do that. Default: ${default}"`
 }
 
@@ -120,7 +120,7 @@ type access struct {
 }
 
 type passwords struct {
-	HashWait    time.Duration `env:"HASH_WAIT" placeholder:"DURATION" default:"5s" help:"How long a login or registration waits for its turn, at a rate limit that others in progress fill and to hash a password, before it is answered 503. Default: ${default}."`
+	HashWait    time.Duration `env:"HASH_WAIT" placeholder:"DURATION" default:"5s" help:"How long a login or registration waits, behind others in progress at a rate limit or for a free hashing slot, before it is answered 503. Default: ${default}."`
 	RefuseAfter time.Duration `name:"login-refuse-after" env:"LOGIN_REFUSE_AFTER" placeholder:"DURATION" default:"300ms" help:"How long after its arrival a login is refused, so that the time does not tell why. Longer than the slowest stored password takes to verify. Default: ${default}."`
 	policyFlags
 }
@@ -134,7 +134,7 @@ type throttle struct {
 	Failures          int            `name:"login-throttle" env:"LOGIN_THROTTLE" placeholder:"N" default:"5" help:"How many logins in a row may fail for an account from a network (an IPv4 address, an IPv6 /56) before each further one has to wait; 0 turns all limits of logins off. Default: ${default}."`
 	Backoff           time.Duration  `name:"login-backoff" env:"LOGIN_BACKOFF" placeholder:"DURATION" default:"10s" help:"How long the first has to wait; each further one waits twice as long. Default: ${default}."`
 	BackoffMax        time.Duration  `name:"login-backoff-max" env:"LOGIN_BACKOFF_MAX" placeholder:"DURATION" default:"15m" help:"How long one has to wait at most. Default: ${default}."`
-	PerAccount        int            `name:"login-per-account" env:"LOGIN_PER_ACCOUNT" placeholder:"N" default:"100" help:"How many logins of an account may fail in an hour, from all networks that it has not signed in from within 30 days; 0 is without limit. Default: ${default}."`
+	PerAccount        int            `name:"login-per-account" env:"LOGIN_PER_ACCOUNT" placeholder:"N" default:"100" help:"How many logins of an account may fail in an hour, over all networks from which it has not signed in during the last 30 days; 0 is without limit. Default: ${default}."`
 	Successes         int            `name:"login-successes" env:"LOGIN_SUCCESSES" placeholder:"N" default:"100" help:"How many logins and password changes of an account may succeed in an hour; 0 is without limit. Default: ${default}."`
 	PerAddress        int            `name:"login-per-address" env:"LOGIN_PER_ADDRESS" placeholder:"N" default:"300" help:"How many logins from an address may fail in ten minutes, and how many one-time codes; 0 is without limit. An IPv6 /48 has four times as many. Default: ${default}."`
 	Registrations     int            `name:"register-throttle" env:"REGISTER_THROTTLE" placeholder:"N" default:"100" help:"How many registrations an address may have in an hour; 0 is without limit. An IPv6 /48 has four times as many. Default: ${default}."`
@@ -163,7 +163,8 @@ func (s serve) Validate() error {
 	case s.Throttle.Backoff <= 0 || s.Throttle.BackoffMax < s.Throttle.Backoff:
 		return errors.New("--login-backoff must be more than 0, and --login-backoff-max not less than that")
 	}
-	return errors.Join(s.Transport.Validate(), checkOrigins(s.Access.Origins), s.Lifetimes.Validate(), s.LDAP.Validate(), s.Passwords.Validate())
+	return errors.Join(s.Transport.Validate(), checkNetworks("--trusted-proxies", s.TrustedProxies),
+		checkNetworks("--throttle-exempt", s.Throttle.Exempt), checkOrigins(s.Access.Origins), s.Lifetimes.Validate(), s.LDAP.Validate(), s.Passwords.Validate())
 }
 
 // Validate refuses what makes no sense.

@@ -17,7 +17,7 @@ import (
 // policyFlags are the flags of the commands that set passwords.
 type policyFlags struct {
 	MinLength    int      `name:"password-min-length" env:"PASSWORD_MIN_LENGTH" placeholder:"N" default:"8" help:"How many characters a new password needs, at least 8. Default: ${default}."`
-	Words        []string `name:"password-words" env:"PASSWORD_WORDS" placeholder:"WORD,…" help:"Words that a new password may not be made of, such as the name of the site. Default: none."`
+	Words        []string `name:"password-words" env:"PASSWORD_WORDS" placeholder:"WORD,…" help:"Words on which no new password may be based, such as the name of the site. Default: none."`
 	BreachedFile string   `name:"password-breached-file" env:"PASSWORD_BREACHED_FILE" placeholder:"FILE" help:"A file of the SHA-1 hashes of breached passwords, sorted by hash, as Have I Been Pwned publishes it. No new password may be one of them. The file is searched on disk. Default: none."`
 }
 

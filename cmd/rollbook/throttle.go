@@ -17,14 +17,14 @@ import (
 )
 
 type throttleCmd struct {
-	List  throttleList  `cmd:"" help:"List the rate limits that count something, and how long each makes the next attempt wait."`
+	List  throttleList  `cmd:"" help:"List the rate limits that are in use, and how long each makes the next attempt wait."`
 	Clear throttleClear `cmd:"" help:"Clear rate limits, so that they count from 0."`
 }
 
 // limitSelection selects rate limits by what they are about.
 type limitSelection struct {
-	Account string     `placeholder:"NAME" help:"Those of an account, by its username or id; also of a name that no account has."`
-	Address netip.Addr `placeholder:"ADDRESS" help:"Those of an IP address, and of the /56 and /48 that it is in."`
+	Account string     `placeholder:"NAME" help:"The limits of an account, by its username or id. A name without an account works, too."`
+	Address netip.Addr `placeholder:"ADDRESS" help:"The limits of an IP address, and of the /56 and /48 that it is in."`
 }
 
 type throttleList struct {
@@ -36,7 +36,7 @@ type throttleList struct {
 type throttleClear struct {
 	database
 	limitSelection
-	All bool `help:"All of them."`
+	All bool `help:"All rate limits."`
 }
 
 // Run lists rate limits.
@@ -76,10 +76,25 @@ func (c throttleClear) Run(ctx context.Context, o output) error {
 		if err != nil {
 			return err
 		}
-		o.audit(ctx, server.EventLimitsCleared, account, slog.Int64("limits", cleared))
+		o.audit(ctx, server.EventLimitsCleared, account, slog.Int64("limits", cleared), slog.String("of", c.of()))
 		_, err = fmt.Fprintf(o.out, "cleared: %s\n", counted(cleared, "limit"))
 		return err
 	})
+}
+
+// of says which limits are selected, without a name that somebody typed.
+func (c throttleClear) of() string {
+	var of []string
+	if c.Account != "" {
+		of = append(of, "account")
+	}
+	if c.Address.IsValid() {
+		of = append(of, "address "+c.Address.String())
+	}
+	if c.All {
+		of = append(of, "all")
+	}
+	return strings.Join(of, ", ")
 }
 
 // counted is a number of things.

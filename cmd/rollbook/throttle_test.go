@@ -106,6 +106,11 @@ func TestThrottleCommands(t *testing.T) {
 		if code != 0 || !strings.Contains(log, `event="limits cleared" account=`) {
 			t.Errorf("the audit: %s", log)
 		}
+		for of, args := range map[string][]string{"of=all": {"--all"}, `of="address 192.0.2.1"`: {"--address", "192.0.2.1"}} {
+			if _, log, _ := invoke(t, address, "", append([]string{"throttle", "clear"}, args...)...); !strings.Contains(log, of) {
+				t.Errorf("%v: the audit does not say %s: %s", args, of, log)
+			}
+		}
 		for _, args := range [][]string{{}, {"--all", "--account", "richard"}, {"--address", "nonsense"}} {
 			if _, said, code := invoke(t, address, "", append([]string{"throttle", "clear"}, args...)...); code == 0 {
 				t.Errorf("%v is accepted: %s", args, said)
@@ -169,5 +174,16 @@ func firstSignIn(t *testing.T, s *testserver.Server, username string) {
 	a = s.Do(testserver.Request{Method: http.MethodPost, Path: "/api-token-auth/", Body: map[string]string{"username": username, "password": plain}})
 	if a.Status != http.StatusOK {
 		t.Errorf("%s: %d %s", username, a.Status, a.Text)
+	}
+}
+
+// A network that no address is in is refused, with how to write it.
+func TestMappedNetworksAreRefused(t *testing.T) {
+	t.Parallel()
+	for _, setting := range []string{"TRUSTED_PROXIES", "THROTTLE_EXEMPT"} {
+		_, said, code := invokeWith(t, []string{setting + "=192.0.2.0/24,::ffff:10.0.0.0/104", "ADDR=127.0.0.1:0"}, "", "serve")
+		if code == 0 || !strings.Contains(said, "write ::ffff:10.0.0.0/104 as a network of IPv4") {
+			t.Errorf("%s: exit code %d, %s", setting, code, said)
+		}
 	}
 }

@@ -16,10 +16,10 @@ import (
 )
 
 type userCmd struct {
-	Create      userCreate      `cmd:"" help:"Make an account."`
+	Create      userCreate      `cmd:"" help:"Make an account. Its password is asked for, or read from a line of standard input."`
 	List        userList        `cmd:"" help:"List the accounts."`
 	Show        userShow        `cmd:"" help:"Show an account."`
-	SetPassword userSetPassword `cmd:"" help:"Set an account's password, and end all its sign-ins."`
+	SetPassword userSetPassword `cmd:"" help:"Set an account's password, which is asked for or read from a line of standard input, and end all its sign-ins."`
 	Invite      userInvite      `cmd:"" help:"Give an account a one-time code with which its owner sets a password."`
 	Activate    userActivate    `cmd:"" help:"Let an account sign in."`
 	Deactivate  userDeactivate  `cmd:"" help:"Let an account sign in no more, and end its sign-ins."`
