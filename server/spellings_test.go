@@ -33,13 +33,8 @@ func TestSpellingsOfLocalAccounts(t *testing.T) {
 		s.Register("admin")
 		s.Register("ADMIN") // the attacker's own
 		want(t, try(s, "192.0.2.7", "admin", testserver.Password), 200, "")
-		for range limits.Successes {
-			want(t, try(s, "198.51.100.1", "ADMIN", testserver.Password), 200, "")
-		}
-		wantThrottled(t, try(s, "198.51.100.1", "ADMIN", testserver.Password), 3600)
-		want(t, try(s, "192.0.2.7", "admin", testserver.Password), 200, "")
 		guesses := 0
-		for range 10 {
+		for range limits.Successes / 2 {
 			for range limits.Failures - 1 {
 				if try(s, "198.51.100.2", "admin", "wrong").Status == 400 {
 					guesses++
@@ -50,6 +45,10 @@ func TestSpellingsOfLocalAccounts(t *testing.T) {
 		if guesses > limits.Failures {
 			t.Errorf("%d guesses from one network, want %d at most", guesses, limits.Failures)
 		}
+		for range limits.Successes {
+			try(s, "198.51.100.1", "ADMIN", testserver.Password)
+		}
+		wantThrottled(t, try(s, "198.51.100.1", "ADMIN", testserver.Password), 3600)
 		want(t, try(s, "192.0.2.7", "admin", testserver.Password), 200, "")
 	})
 }
@@ -63,10 +62,10 @@ func TestKnownNetworkOfAnEntry(t *testing.T) {
 		d.Set(t, "anna", "mail", "anna@school.example")
 		s := withDirectory(t, address, d.Open(t, byMail), usual)
 		want(t, try(s, "192.0.2.7", "anna", testserver.Password), 200, "")
-		for n := range 5 {
+		for n := range 10 {
 			try(s, fmt.Sprintf("198.51.100.%d", n), []string{"anna@school.example", "ANNA"}[n%2], "wrong")
 		}
-		wantThrottled(t, try(s, "198.51.100.9", "anna", testserver.Password), 601)
+		wantThrottled(t, try(s, "198.51.100.19", "anna", testserver.Password), 601)
 		for _, name := range []string{"anna", "Anna", "anna@school.example", "ANNA@school.example"} {
 			want(t, try(s, "192.0.2.7", name, testserver.Password), 200, "")
 		}
