@@ -28,11 +28,11 @@ func newConnLog(to *slog.Logger) *log.Logger {
 
 // Write writes a line of net/http, which ends in a line feed.
 func (c *connLog) Write(line []byte) (int, error) {
-	c.warn(string(line[:max(0, len(line)-1)]))
+	c.warn(context.Background(), string(line[:max(0, len(line)-1)]))
 	return len(line), nil
 }
 
-func (c *connLog) warn(message string, attrs ...slog.Attr) {
+func (c *connLog) warn(ctx context.Context, message string, attrs ...slog.Attr) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.written == 0 {
@@ -43,7 +43,7 @@ func (c *connLog) warn(message string, attrs ...slog.Attr) {
 		return
 	}
 	c.written++
-	c.log.LogAttrs(context.Background(), slog.LevelWarn, message, attrs...)
+	c.log.LogAttrs(ctx, slog.LevelWarn, message, attrs...)
 }
 
 // endInterval logs how many lines were omitted.

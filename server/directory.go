@@ -41,7 +41,7 @@ func (s *Server) verifyByDirectory(
 		wanted, err = s.accountOf(ctx, person)
 	}
 	if err != nil {
-		s.directoryLog.warn("directory", slog.Any("error", err))
+		s.directoryLog.warn(ctx, "directory", slog.Any("error", err))
 	}
 	switch {
 	case errors.Is(err, directory.ErrUnusable):
@@ -105,7 +105,7 @@ func (s *Server) accountOf(ctx context.Context, p directory.Person) (repository.
 func (s *Server) holder(ctx context.Context, username string) uuid.UUID {
 	user, err := s.users.ByUsername(ctx, username)
 	if err != nil {
-		s.directoryLog.warn("directory", slog.Any("error", err))
+		s.directoryLog.warn(ctx, "directory", slog.Any("error", err))
 	}
 	return user.ID
 }
