@@ -55,7 +55,7 @@ func (p Policy) Check(plain string, attributes []Attribute) []string {
 	if least := max(p.MinLength, MinLength); length < least {
 		messages = append(messages, fmt.Sprintf("This password is too short. It must contain at least %d characters.", least))
 	}
-	if isListed(strings.TrimFunc(lower, isSpace)) || madeOf(lower, p.Words) {
+	if isListed(strings.TrimFunc(lower, IsSpace)) || madeOf(lower, p.Words) {
 		messages = append(messages, msgCommon)
 	}
 	if isNumeric(plain) {
@@ -82,8 +82,8 @@ func (p Policy) CheckBreached(ctx context.Context, plain string) ([]string, erro
 //go:embed common.txt
 var commonList string
 
-// isSpace is what Python's str.strip takes away: Unicode's white space, and four separators of ASCII.
-func isSpace(r rune) bool { return unicode.IsSpace(r) || r >= 0x1c && r <= 0x1f }
+// IsSpace reports whether Python's str.strip removes a character: Unicode's white space and four separators of ASCII.
+func IsSpace(r rune) bool { return unicode.IsSpace(r) || r >= 0x1c && r <= 0x1f }
 
 // isListed reports whether a password, in lower case, is a common one.
 func isListed(lower string) bool {

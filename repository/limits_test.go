@@ -149,7 +149,7 @@ func TestSettle(t *testing.T) {
 	})
 }
 
-// Attempts that have not ended are no failures: a limit that only they fill says so.
+// Attempts in progress are not failures: a limit that only they fill says so.
 func TestAttemptsInProgress(t *testing.T) {
 	each(t, func(t *testing.T, db *repository.DB) {
 		l := limitsOf(t, db)

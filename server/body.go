@@ -9,11 +9,12 @@ import (
 	"net/http"
 	"os"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/labstack/echo/v4"
 	"golang.org/x/text/unicode/norm"
+
+	"github.com/rollbook/rollbook/password"
 )
 
 // The media types of a body.
@@ -77,7 +78,7 @@ func (f textField) read(v value, fields map[string]any) []problem {
 	if !fits {
 		return []problem{{f.name, onlyOne, fmt.Sprintf(msgTooLong, f.maxLength)}}
 	}
-	if f.policy && strings.TrimFunc(text, isSpace) == "" {
+	if f.policy && strings.TrimFunc(text, password.IsSpace) == "" {
 		return []problem{{f.name, onlyOne, msgBlank}}
 	}
 	fields[f.name] = text
@@ -110,7 +111,7 @@ const (
 // longer than the field may be. Such a text is not normalised.
 func (f textField) canonical(text string) (canonical string, fits bool) {
 	if f.trim {
-		text = strings.TrimFunc(text, isSpace)
+		text = strings.TrimFunc(text, password.IsSpace)
 	}
 	if f.maxLength == 0 {
 		if f.normalize && len(text) <= maxNormalized {
@@ -132,9 +133,6 @@ func (f textField) canonical(text string) (canonical string, fits bool) {
 func longerThan(text string, limit int) bool {
 	return len(text) > limit && (len(text) > utf8.UTFMax*limit || utf8.RuneCountInString(text) > limit)
 }
-
-// isSpace is what Python's str.strip takes away: Unicode's white space, and four separators of ASCII.
-func isSpace(r rune) bool { return unicode.IsSpace(r) || r >= 0x1c && r <= 0x1f }
 
 func (op *operation) readBody(c echo.Context) (map[string]value, error) {
 	data, err := readLimited(c, op.maxBytes)

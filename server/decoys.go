@@ -101,7 +101,7 @@ func (d *Decoys) count(ctx context.Context) (done bool, err error) {
 	return done, nil
 }
 
-// mixed is nil where there are no decoys.
+// mixed returns the mix of encodings, or nil if there are no decoys.
 func (d *Decoys) mixed() *password.Mix {
 	if d == nil {
 		return nil
