@@ -64,8 +64,9 @@ func (s *Server) verify(ctx context.Context, a *attempt, c *gen.Credentials) (us
 	decoy := make(chan error, 1)
 	if s.ofDirectory(user) {
 		go func() {
-			defer slot.Release()
-			decoy <- s.verifyIn(ctx, slot, repository.User{}, c)
+			failed := s.verifyIn(ctx, slot, repository.User{}, c)
+			slot.Release() // before anybody can wait for it
+			decoy <- failed
 		}()
 		user, stamp, err = s.verifyByDirectory(ctx, a, c)
 	} else {
