@@ -26,8 +26,8 @@ func Decoy(encoded string) (string, error) {
 
 // Mix chooses a decoy for a name that has no password to verify, so that the time of a refused login does not distinguish such
 // a name from an account. A name gets a decoy with the probability that a random account has an encoding of its cost. The
-// choice is the same for every Mix with the same key and counts, and changes for as few names as possible when the counts
-// change. Its methods may be called by several goroutines at once.
+// choice is the same for every Mix with the same key and counts, and a change of the counts moves as few names as
+// possible. Its methods may be called by several goroutines at once.
 type Mix struct {
 	key    []byte
 	shares atomic.Pointer[[]share]

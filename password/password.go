@@ -112,24 +112,12 @@ func IsSet(encoded string) bool { return encoded != "" && encoded[0] != '!' }
 // after the time that a password of today's cost takes. It is ErrBusy if no slot became free in time, and ErrMalformed if
 // encoded cannot be read.
 func (h *Hasher) Verify(ctx context.Context, encoded, plain string) (bool, error) {
-	verify, err := h.verifier(encoded)
+	slot, err := h.Reserve(ctx)
 	if err != nil {
 		return false, err
 	}
-	release, err := h.acquire(ctx)
-	if err != nil {
-		return false, err
-	}
-	defer release()
-	return verify(plain), nil
-}
-
-func (h *Hasher) verifier(encoded string) (verifier, error) {
-	if !IsSet(encoded) {
-		return h.dummy, nil
-	}
-	read, err := parse(encoded)
-	return read.verify, err
+	defer slot.Release()
+	return slot.Verify(encoded, plain)
 }
 
 // Slot is a slot for one password, which is taken before it is known whose encoding is verified.
@@ -145,13 +133,16 @@ func (h *Hasher) Reserve(ctx context.Context) (Slot, error) {
 	return Slot{h, release}, err
 }
 
-// Verify is Hasher.Verify in the slot, which it does not release.
+// Verify is Hasher.Verify in the slot, which it does not release. It is never ErrBusy.
 func (s Slot) Verify(encoded, plain string) (bool, error) {
-	verify, err := s.hasher.verifier(encoded)
+	if !IsSet(encoded) {
+		return s.hasher.dummy(plain), nil
+	}
+	read, err := parse(encoded)
 	if err != nil {
 		return false, err
 	}
-	return verify(plain), nil
+	return read.verify(plain), nil
 }
 
 // Outdated tells whether an encoded password is not as Encode would make it today, in algorithm or cost.

@@ -367,7 +367,7 @@ func FuzzCostlyBody(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, operation int, contentType string, body []byte) {
 		if operation < 0 || len(body) > maxBody || len(contentType) > maxHeader {
-			t.Skip()
+			return // no client can send it
 		}
 		e := endpoints[operation%len(endpoints)]
 		send := func() { answered(s, e.request(contentType, body)) }

@@ -168,7 +168,7 @@ func TestLimitsOfHTTP2(t *testing.T) {
 	}
 }
 
-// A server that was told to end answers what is under way.
+// A server that gets a stop signal answers the requests in progress.
 func TestTLSShutdown(t *testing.T) {
 	t.Parallel()
 	for _, http2 := range []bool{true, false} {
@@ -195,7 +195,7 @@ func TestTLSShutdown(t *testing.T) {
 	}
 }
 
-// A server that was told to end goes on answering for a while, and ends each connection with its answer.
+// A server that gets a stop signal goes on answering for its shutdown delay, and closes each connection after its answer.
 func TestTLSConnectionsEnd(t *testing.T) {
 	t.Parallel()
 	for _, http2 := range []bool{true, false} {
